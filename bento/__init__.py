@@ -1,0 +1,1 @@
+"""The service: lifecycle, endpoint, request and answer models, error table, settings."""

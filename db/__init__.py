@@ -1,0 +1,1 @@
+"""The feature store: every line of SQL, and whoever speaks it."""

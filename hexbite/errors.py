@@ -1,0 +1,56 @@
+"""Every error that the project raises on purpose.
+
+A command prints the message and ends with status 1; the service turns the error into an answer by the one table
+in ``bento/errors.py``. Messages say what is wrong, where, and what to do.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class HexbiteError(Exception):
+    """Base of everything below: catch this, and a bug still shows as a traceback."""
+
+
+class DataError(HexbiteError):
+    """A file of offline data cannot be used as it is.
+
+    ``path`` is the file or folder, ``column`` the column where one is to blame, ``count`` the number of bad rows.
+    """
+
+    def __init__(
+        self, problem: str, *, path: Path | str, column: str | None = None, count: int | None = None
+    ) -> None:
+        self.problem, self.path, self.column, self.count = problem, Path(path), column, count
+        where = f"{path}" if column is None else f"{path}, column {column}"
+        many = "" if count is None else f" ({count:,} rows)"
+        super().__init__(f"{where}: {problem}{many}")
+
+
+class SchemaError(HexbiteError):
+    """A feature schema is malformed, or two that must agree do not."""
+
+
+class ArtifactError(HexbiteError):
+    """A published model is incomplete, of an unknown format, or at odds with itself."""
+
+
+class StoreError(HexbiteError):
+    """The feature store refused or failed for a reason that the operator can mend."""
+
+
+class StoreUnavailable(StoreError):
+    """The feature store cannot be reached now; the same request may succeed later."""
+
+
+class StoreTimeout(StoreError):
+    """The feature store did not answer within the time allowed."""
+
+
+class ServerError(HexbiteError):
+    """The embedded Postgres server cannot be set up, started or stopped."""
+
+
+class ModelStoreError(HexbiteError):
+    """The BentoML model store has no such model, or refused to take one."""

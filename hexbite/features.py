@@ -1,0 +1,173 @@
+"""What a model is fed: three ordered groups of named features.
+
+The same object travels from the data folder (``schema.json``) through the trainer and the published artifact to the
+service, so that a row means the same wherever it is assembled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from hexbite.errors import SchemaError
+
+Matrix = npt.NDArray[np.float32]
+
+GROUPS: Final = ("user", "restaurant", "context")
+
+#: Great-circle metres from the person to the restaurant: a column of the train rows, computed at request time.
+DISTANCE_M: Final = "distance_m"
+
+#: Names that are columns of the files with a meaning of their own, and so cannot be features.
+RESERVED: Final = frozenset(
+    {"user_id", "restaurant_id", "click", "latitude", "longitude", "event_ts", "h3_cell", "schema_id"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One number of a row.
+
+    ``fill`` stands in where the value is missing (null); None means that a missing value is an error.
+    """
+
+    name: str
+    fill: float | None = None
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name or not self.name.isidentifier():
+            raise SchemaError(f"feature name {self.name!r} is not an identifier; use letters, digits and _")
+        if self.name in RESERVED:
+            raise SchemaError(f"feature name {self.name!r} is taken by a column with a meaning of its own")
+        if self.fill is not None and not np.isfinite(np.float32(self.fill)):
+            raise SchemaError(f"feature {self.name}: its fill must be a finite float32, not {self.fill}")
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSchema:
+    """Ordered features in the three groups; a row is ``[user | restaurant | context]``.
+
+    Raises SchemaError where a name repeats within a group, or where the user or restaurant group is empty.
+    """
+
+    user: tuple[Feature, ...]
+    restaurant: tuple[Feature, ...]
+    context: tuple[Feature, ...] = ()
+
+    def __post_init__(self) -> None:
+        # Names may repeat between the user's and the restaurant's table (f00 in both), not within one.
+        for group in GROUPS:
+            names = self.names(group)
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise SchemaError(f"the {group} group names {', '.join(twice)} more than once")
+        for group in ("user", "restaurant"):
+            if not self.group(group):
+                raise SchemaError(f"the {group} group is empty; a schema needs at least one feature in it")
+
+    def group(self, name: str) -> tuple[Feature, ...]:
+        """The features of ``user``, ``restaurant`` or ``context``, in order."""
+        if name not in GROUPS:
+            raise SchemaError(f"no feature group {name!r}: there are {', '.join(GROUPS)}")
+        features: tuple[Feature, ...] = getattr(self, name)
+        return features
+
+    def names(self, group: str) -> tuple[str, ...]:
+        """The names of a group's features, in order."""
+        return tuple(feature.name for feature in self.group(group))
+
+    def fills(self, group: str) -> tuple[float | None, ...]:
+        """The fill of each of a group's features, in order; None where missing is an error."""
+        return tuple(feature.fill for feature in self.group(group))
+
+    @property
+    def width(self) -> int:
+        """Length of an assembled row."""
+        return len(self.user) + len(self.restaurant) + len(self.context)
+
+    @property
+    def fingerprint(self) -> str:
+        """Sha-256 (64 hex digits) of groups, names and order, and of nothing else: fills and descriptions may change."""
+        canonical = json.dumps({group: self.names(group) for group in GROUPS}, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def assemble(self, user: Matrix, restaurants: Matrix, context: Matrix) -> Matrix:
+        """Rows for the ranker: ``(U,)`` or ``(N, U)``, ``(N, R)`` and ``(N, C)`` float32 to ``(N, U+R+C)`` float32.
+
+        A single user's row is repeated for each restaurant. Raises SchemaError where a width is not the schema's.
+        """
+        for group, block in zip(GROUPS, (user, restaurants, context), strict=True):
+            if block.shape[-1] != len(self.group(group)):
+                raise SchemaError(
+                    f"{group} rows hold {block.shape[-1]} features, the schema names {len(self.group(group))}"
+                )
+        rows = np.empty((len(restaurants), self.width), dtype=np.float32)
+        users_end, restaurants_end = len(self.user), len(self.user) + len(self.restaurant)
+        rows[:, :users_end] = user
+        rows[:, users_end:restaurants_end] = restaurants
+        rows[:, restaurants_end:] = context
+        return rows
+
+    def context_rows(self, distance_m: npt.NDArray[np.float64]) -> Matrix:
+        """The context block of N restaurants ``(N, C)`` float32, from what a request knows.
+
+        Raises SchemaError where the schema names a context feature that no request can tell.
+        """
+        known = {DISTANCE_M: distance_m}
+        rows = np.empty((len(distance_m), len(self.context)), dtype=np.float32)
+        for column, name in enumerate(self.names("context")):
+            if name not in known:
+                raise SchemaError(f"context feature {name!r} cannot be computed from a request")
+            rows[:, column] = known[name]
+        return rows
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``schema.json`` and the artifact hold."""
+        return {
+            group: [
+                {"name": feature.name, "fill": feature.fill, "description": feature.description}
+                for feature in self.group(group)
+            ]
+            for group in GROUPS
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`. Raises SchemaError that names what is malformed."""
+        if not isinstance(document, Mapping):
+            raise SchemaError(f"a schema is an object with the groups {', '.join(GROUPS)}")
+        unknown = sorted(set(document) - set(GROUPS))
+        if unknown:
+            raise SchemaError(f"unknown feature groups {', '.join(unknown)}: there are {', '.join(GROUPS)}")
+        return cls(**{group: tuple(_features(group, document.get(group, ()))) for group in GROUPS})
+
+    @classmethod
+    def from_names(cls, user: Iterable[str], restaurant: Iterable[str], context: Iterable[str] = ()) -> Self:
+        """A schema of bare names: no fills, so that every missing value is an error."""
+        return cls(
+            tuple(Feature(name) for name in user),
+            tuple(Feature(name) for name in restaurant),
+            tuple(Feature(name) for name in context),
+        )
+
+
+def _features(group: str, entries: Any) -> Iterable[Feature]:
+    if not isinstance(entries, list | tuple):
+        raise SchemaError(f"group {group!r} must be a list of features")
+    for entry in entries:
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str):
+            raise SchemaError(f'group {group!r}: each feature is an object with a "name", not {entry!r}')
+        unknown = sorted(set(entry) - {"name", "fill", "description"})
+        if unknown:
+            raise SchemaError(f"group {group!r}, feature {entry['name']}: unknown keys {', '.join(unknown)}")
+        fill = entry.get("fill")
+        if fill is not None and (isinstance(fill, bool) or not isinstance(fill, int | float)):
+            raise SchemaError(f"group {group!r}, feature {entry['name']}: fill must be a number or null")
+        yield Feature(entry["name"], None if fill is None else float(fill), str(entry.get("description") or ""))

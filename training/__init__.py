@@ -1,0 +1,1 @@
+"""The trainer: dataset, loop, evaluation, publishing to the model store."""
