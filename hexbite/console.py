@@ -27,9 +27,10 @@ _console = Console(stderr=True)
 
 
 class Advance(Protocol):
-    """Call it with how many units were done, and with what there is to say about them."""
+    """What `progress` yields."""
 
-    def __call__(self, units: int = 1, note: str = "") -> None: ...
+    def __call__(self, units: int = 1, note: str = "") -> None:
+        """Tell how many more units were done, and what there is to say about them."""
 
 
 @contextmanager

@@ -19,9 +19,7 @@ class DataError(HexbiteError):
     ``path`` is the file or folder, ``column`` the column where one is to blame, ``count`` the number of bad rows.
     """
 
-    def __init__(
-        self, problem: str, *, path: Path | str, column: str | None = None, count: int | None = None
-    ) -> None:
+    def __init__(self, problem: str, *, path: Path | str, column: str | None = None, count: int | None = None) -> None:
         self.problem, self.path, self.column, self.count = problem, Path(path), column, count
         where = f"{path}" if column is None else f"{path}, column {column}"
         many = "" if count is None else f" ({count:,} rows)"
@@ -54,3 +52,15 @@ class ServerError(HexbiteError):
 
 class ModelStoreError(HexbiteError):
     """The BentoML model store has no such model, or refused to take one."""
+
+
+class InvalidRequestError(HexbiteError):
+    """A request that the contract of ``/recommend`` refuses; ``field`` is the one to blame, None where it is none."""
+
+    def __init__(self, message: str, field: str | None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class DemoError(HexbiteError):
+    """The demo cannot go on; the message says why."""

@@ -46,7 +46,7 @@ class Feature:
             raise SchemaError(f"feature name {self.name!r} is not an identifier; use letters, digits and _")
         if self.name in RESERVED:
             raise SchemaError(f"feature name {self.name!r} is taken by a column with a meaning of its own")
-        if self.fill is not None and not np.isfinite(np.float32(self.fill)):
+        if self.fill is not None and not abs(self.fill) <= np.finfo(np.float32).max:
             raise SchemaError(f"feature {self.name}: its fill must be a finite float32, not {self.fill}")
 
 
@@ -94,7 +94,7 @@ class FeatureSchema:
 
     @property
     def fingerprint(self) -> str:
-        """Sha-256 (64 hex digits) of groups, names and order, and of nothing else: fills and descriptions may change."""
+        """Sha-256 (64 hex digits) of groups, names and order alone: fills and descriptions may change."""
         canonical = json.dumps({group: self.names(group) for group in GROUPS}, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 

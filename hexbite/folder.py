@@ -36,9 +36,7 @@ class Column(NamedTuple):
     not_finite: npt.NDArray[np.bool_]
 
 
-def column_to_feature(
-    values: npt.NDArray[Any], is_null: npt.NDArray[np.bool_], feature: Feature
-) -> Column:
+def column_to_feature(values: npt.NDArray[Any], is_null: npt.NDArray[np.bool_], feature: Feature) -> Column:
     """A numeric column ``(N,)`` of any dtype and its null mask to float32, the one way in training and in loading.
 
     A null takes the feature's fill, or is reported in ``missing`` where it has none. NaN, infinity and numbers past

@@ -51,16 +51,15 @@ def degrees_to_cell(lat_deg: float, lng_deg: float) -> int:
     """
     if not (-90.0 <= lat_deg <= 90.0 and -180.0 <= lng_deg <= 180.0):
         raise ValueError(f"latitude {lat_deg} or longitude {lng_deg} is out of range")
-    return h3.latlng_to_cell(lat_deg, lng_deg, STORED_RESOLUTION)
+    cell: int = h3.latlng_to_cell(lat_deg, lng_deg, STORED_RESOLUTION)
+    return cell
 
 
 def degrees_to_cells(lats_deg: Degrees, lngs_deg: Degrees) -> Ids:
     """The stored cells of N points: two ``(N,)`` float64 arrays to ``(N,)`` int64. Raises as `degrees_to_cell`."""
     if not np.all((np.abs(lats_deg) <= 90.0) & (np.abs(lngs_deg) <= 180.0)):
         raise ValueError("a latitude or longitude is out of range")
-    cells = map(
-        h3.latlng_to_cell, lats_deg.tolist(), lngs_deg.tolist(), [STORED_RESOLUTION] * len(lats_deg)
-    )
+    cells = map(h3.latlng_to_cell, lats_deg.tolist(), lngs_deg.tolist(), [STORED_RESOLUTION] * len(lats_deg))
     return np.fromiter(cells, dtype=np.int64, count=len(lats_deg))
 
 
@@ -106,7 +105,8 @@ def circle_to_cells(lat_deg: float, lng_deg: float, radius_m: float) -> list[int
         kept += inside
         frontier = {neighbour for cell in inside for neighbour in h3.grid_disk(cell, 1)} - seen
         seen |= frontier
-    return h3.compact_cells(kept)
+    compacted: list[int] = h3.compact_cells(kept)
+    return compacted
 
 
 def circle_to_intervals(lat_deg: float, lng_deg: float, radius_m: float) -> Intervals:

@@ -1,0 +1,210 @@
+"""The whole line in one command: draw a world, load it, train, serve, ask, and show the answer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import httpx
+import polars as pl
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from db.embedded import EmbeddedServer
+from db.settings import StoreSettings, home
+from hexbite import console
+from hexbite.errors import DemoError
+from hexbite.folder import REQUESTS
+
+_ROOT: Final = Path(__file__).resolve().parent.parent
+_DATA: Final = _ROOT / "data" / "demo"
+_WORLD: Final = _DATA / "world.json"
+_TRAINED: Final = _DATA / "trained.json"
+_LOG: Final = _DATA / "serve.log"
+_HOST: Final = "127.0.0.1"
+_SHOWN: Final = 10
+
+_out = Console(soft_wrap=True)
+
+
+def demo(
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Where to serve, on 127.0.0.1.")] = 3000,
+    once: Annotated[bool, typer.Option("--once", help="End after the answer.")] = False,
+) -> None:
+    """See Hexbite work: from drawn clicks to an answer over HTTP."""
+    started = time.monotonic()
+    _require_free(port)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.default_int_handler)
+    environment = dict(os.environ, BENTOML_DO_NOT_TRACK="True")
+    if environment.pop("DATABASE_URL", None):
+        _out.print("DATABASE_URL is set; the demo leaves it alone and uses the embedded Postgres")
+    try:
+        tag = _prepare(environment)
+        with _serving(port, environment | {"HEXBITE_MODEL": tag}):
+            _ask(port)
+            _out.print(f"answered {time.monotonic() - started:.0f} s after the start")
+            if not once:
+                _out.print(
+                    f"serving on http://{_HOST}:{port} (log: {_LOG.relative_to(_ROOT)}); Ctrl-C stops everything"
+                )
+                signal.pause()
+    except KeyboardInterrupt:
+        _out.print("stopped")
+    finally:
+        _ignore_signals()
+        EmbeddedServer(home(StoreSettings())).stop(only_if_unused=True)
+
+
+def _prepare(environment: Mapping[str, str]) -> str:
+    """Data, tables and a model, each reused where it is there already; the model's tag."""
+    _run("db", "upgrade", environment=environment)
+    if not _WORLD.exists():
+        _run("data", "synthetic", "data/demo", environment=environment)
+    _run("db", "load", "data/demo", environment=environment)
+    world = hashlib.sha256(_WORLD.read_bytes()).hexdigest()
+    if _TRAINED.exists():
+        trained = json.loads(_TRAINED.read_text())
+        if trained["world"] == world and _is_stored(trained["model"], environment):
+            _out.print(f"model {trained['model']} is there already")
+            return str(trained["model"])
+    tag = _run("training", "train", "--data", "data/demo", environment=environment, captured=True).splitlines()[-1]
+    _TRAINED.write_text(json.dumps({"world": world, "model": tag}))
+    return tag
+
+
+def _run(module: str, *arguments: str, environment: Mapping[str, str], captured: bool = False) -> str:
+    """One of the project's commands, as a person would type it; its last lines where they are wanted."""
+    _out.print(f"$ python -m {shlex.join([module, *arguments])}", style="bold", highlight=False)
+    finished = subprocess.run(  # noqa: S603 - our own module
+        [sys.executable, "-m", module, *arguments],
+        cwd=_ROOT,
+        env=environment,
+        stdout=subprocess.PIPE if captured else None,
+        text=True,
+        check=False,
+    )
+    if finished.returncode:
+        raise DemoError(f"python -m {module} ended with status {finished.returncode}; its message is above")
+    if captured:
+        sys.stdout.write(finished.stdout)
+    return finished.stdout or ""
+
+
+def _is_stored(tag: str, environment: Mapping[str, str]) -> bool:
+    found = subprocess.run(  # noqa: S603 - our own environment's bentoml
+        [sys.executable, "-m", "bentoml", "models", "get", tag], env=environment, capture_output=True, check=False
+    )
+    return found.returncode == 0
+
+
+@contextmanager
+def _serving(port: int, environment: Mapping[str, str]) -> Iterator[None]:
+    """``bentoml serve``, ready; stopped at the end whatever happens."""
+    command = ["bentoml", "serve", "--host", _HOST, "--port", str(port)]
+    _out.print(f"$ HEXBITE_MODEL={environment['HEXBITE_MODEL']} {shlex.join(command)}", style="bold", highlight=False)
+    with _LOG.open("wb") as log:
+        # A session of its own: Ctrl-C reaches this process alone, which then stops the server in order.
+        server = subprocess.Popen(  # noqa: S603 - our own environment's bentoml
+            [sys.executable, "-m", *command],
+            cwd=_ROOT,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        _wait_until_ready(server, port)
+        yield
+    finally:
+        _ignore_signals()
+        _stop(server)
+
+
+def _wait_until_ready(server: subprocess.Popen[bytes], port: int, patience_s: float = 60.0) -> None:
+    deadline = time.monotonic() + patience_s
+    with console.progress("waiting for the service") as advance:
+        while server.poll() is None and time.monotonic() < deadline:
+            try:
+                if httpx.get(f"http://{_HOST}:{port}/readyz", timeout=2).status_code == httpx.codes.OK:
+                    return
+            except httpx.TransportError:
+                pass  # it does not listen yet
+            time.sleep(0.1)
+            advance()
+    tail = "\n".join(_LOG.read_text(errors="replace").splitlines()[-15:])
+    raise DemoError(f"the service did not become ready; the end of {_LOG.relative_to(_ROOT)}:\n{tail}")
+
+
+def _stop(server: subprocess.Popen[bytes], patience_s: float = 10.0) -> None:
+    """Ask the server's whole process group to end, then make it."""
+    for sent in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(server.pid, sent)
+            server.wait(patience_s)
+        except (ProcessLookupError, subprocess.TimeoutExpired):
+            continue
+
+
+def _ask(port: int) -> None:
+    """One request of the drawn world, and its answer as a table."""
+    request = pl.scan_parquet(_DATA / REQUESTS).head(1).collect().row(0, named=True)
+    body: dict[str, Any] = {
+        "latitude": round(request["latitude"], 6),
+        "longitude": round(request["longitude"], 6),
+        "size": _SHOWN,
+        "max_dist": request["max_dist"],
+    }
+    path = f"/recommend/u{request['user_id']:05d}"
+    _out.print(
+        f"$ curl http://{_HOST}:{port}{path} -H 'Content-Type: application/json' -d '{json.dumps(body)}'",
+        style="bold",
+        highlight=False,
+    )
+    answer = httpx.post(f"http://{_HOST}:{port}{path}", json=body, timeout=30)
+    if answer.status_code != httpx.codes.OK:
+        raise DemoError(f"the service answered {answer.status_code}: {answer.text}")
+    restaurants = answer.json()["restaurants"]
+    table = Table(title=f"{len(restaurants)} restaurants for user {request['user_id']}, best first")
+    for heading in ("rank", "restaurant", "score", "distance"):
+        table.add_column(heading, justify="right")
+    for rank, restaurant in enumerate(restaurants, start=1):
+        table.add_row(
+            str(rank), str(restaurant["id"]), f"{restaurant['score']:.4f}", f"{restaurant['displacement']:,.0f} m"
+        )
+    Console().print(table)
+    _out.print(f"model {answer.headers['x-hexbite-model']}, request {answer.headers['x-request-id']}")
+
+
+def _require_free(port: int) -> None:
+    """Before any work: an address in use would be found out last."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As the server itself will: a port in TIME_WAIT is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HOST, port))
+            probe.listen()
+        except OSError as error:
+            raise DemoError(f"port {port} on {_HOST} cannot be had ({error.strerror}); try PORT={port + 1}") from error
+
+
+def _ignore_signals() -> None:
+    """Cleaning up is not to be interrupted half-way."""
+    for received in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(received, signal.SIG_IGN)
+
+
+if __name__ == "__main__":
+    console.run(lambda: typer.run(demo))

@@ -1,0 +1,97 @@
+"""The one table of errors: what a client sees for everything that can go wrong, ours or the framework's."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from starlette.responses import JSONResponse
+
+from bento.models import ErrorDetail, ErrorResponse
+from hexbite.errors import InvalidRequestError, SchemaError, StoreTimeout, StoreUnavailable
+
+
+class Refusal(NamedTuple):
+    """What a status means in the error form."""
+
+    code: str
+    message: str
+
+
+#: Status -> code, and the message where there is nothing better to say.
+TABLE: Final[Mapping[int, Refusal]] = {
+    400: Refusal("invalid", "the request is invalid"),
+    404: Refusal("not_found", "no such route; POST to /recommend or /recommend/{user_id}"),
+    405: Refusal("method_not_allowed", "this route does not take this method"),
+    408: Refusal("too_slow_a_body", "the body did not arrive in time"),
+    413: Refusal("too_large", "the body is too large"),
+    415: Refusal("unsupported_media_type", "the body must be application/json"),
+    429: Refusal("too_many_requests", "too many requests at once; try again"),
+    500: Refusal("internal", "an internal error; the log has it under this answer's X-Request-Id"),
+    503: Refusal("unavailable", "the feature store is away; try again"),
+    504: Refusal("timeout", "the answer took too long; try again"),
+}
+
+#: Our own errors -> status. Anything that is not here is a 500.
+_STATUS: Final = ((StoreTimeout, 504), (StoreUnavailable, 503), (SchemaError, 503))
+
+_RETRY_AFTER_S: Final = {429: "1", 503: "1"}
+
+_log = logging.getLogger("hexbite.errors")
+
+
+def refuse(
+    status: int, message: str | None = None, field: str | None = None, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """An answer in the error form; the table's message where none is given. A status unknown to it becomes 500."""
+    status = status if status in TABLE else 400 if 400 <= status < 500 else 500
+    code, default = TABLE[status]
+    body = ErrorResponse(error=ErrorDetail(code=code, message=message or default, field=field))
+    retry = {"retry-after": _RETRY_AFTER_S[status]} if status in _RETRY_AFTER_S else {}
+    return JSONResponse(body.model_dump(), status_code=status, headers=retry | dict(headers or {}))
+
+
+def refuse_error(error: Exception, request_id: str) -> JSONResponse:
+    """The answer to an exception: a client's mistake is told, ours is logged with its request id and not told."""
+    if isinstance(error, InvalidRequestError):
+        return refuse(400, str(error), error.field)
+    for kind, status in _STATUS:
+        if isinstance(error, kind):
+            _log.warning("request %s: %s", request_id, error)
+            return refuse(status)
+    _log.error("request %s failed", request_id, exc_info=error)
+    return refuse(500)
+
+
+def refuse_framework_error(status: int, body: bytes) -> JSONResponse | None:
+    """The framework's error in our form; None where it is in that form already.
+
+    BentoML answers a body that fails validation with pydantic's list of errors, and everything else in words of its
+    own, which are dropped: the table's say as much and leak nothing.
+    """
+    try:
+        document = json.loads(body)
+    except ValueError:
+        document = None
+    if isinstance(document, dict):
+        if isinstance(document.get("error"), dict):
+            return None
+        if status == 400 and isinstance(details := document.get("detail"), list) and details:
+            return refuse(status, *_explain(details[0]))
+    return refuse(status)
+
+
+def _explain(detail: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Message and field of one of pydantic's errors."""
+    location = [str(part) for part in detail.get("loc", ()) if not str(part).startswith("function-")]
+    message = str(detail.get("msg", "")).removeprefix("Value error, ")
+    if detail.get("type") == "missing":
+        message = "is required"
+    elif detail.get("type") == "json_invalid":
+        return message, None
+    if not location:
+        return "the body must be a JSON object", None
+    where = ".".join(location)
+    return f"{where}: {message[:1].lower()}{message[1:]}", location[0]

@@ -1,0 +1,117 @@
+"""The request and the answer of ``/recommend``, as the contract has them."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+MAX_CANDIDATES_ASKED: Final = 10_000
+
+_INT64: Final = range(-(2**63), 2**63)
+_USER_ID: Final = re.compile(r"u?(-?[0-9]{1,40})", re.ASCII)
+
+
+def parse_user_id(value: object) -> int:
+    """``7``, ``"7"``, ``"u7"`` and ``"u00007"`` are user 7. Raises ValueError for anything else."""
+    if isinstance(value, str) and (found := _USER_ID.fullmatch(value)):
+        value = int(found[1])
+    if isinstance(value, bool) or not isinstance(value, int) or value not in _INT64:
+        raise ValueError('must be a 64-bit id such as 7, "7" or "u00007"')
+    return value
+
+
+UserId = Annotated[
+    int,
+    BeforeValidator(parse_user_id),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "format": "int64"}, {"type": "string", "pattern": "^u?-?[0-9]{1,40}$"}]}
+    ),
+]
+RestaurantId = Annotated[int, Field(strict=True, ge=_INT64[0], le=_INT64[-1])]
+
+
+class RecommendRequest(BaseModel):
+    """Who asks, from where, and for what. Distances in metres, coordinates in degrees."""
+
+    # Extra fields are kept so that the service can name them; the schema says what it will say to them.
+    model_config = ConfigDict(extra="allow", frozen=True, json_schema_extra={"additionalProperties": False})
+
+    user_id: UserId | None = Field(
+        None, description="Here or in the path; an unknown user gets the mean user's ranking."
+    )
+    latitude: float = Field(strict=True, ge=-90, le=90, allow_inf_nan=False)
+    longitude: float = Field(strict=True, ge=-180, le=180, allow_inf_nan=False)
+    candidate_restaurant_ids: list[RestaurantId] | None = Field(
+        None,
+        max_length=MAX_CANDIDATES_ASKED,
+        description="Absent or null: every restaurant in range. Duplicates count once, unknown ids are skipped.",
+    )
+    size: int = Field(20, strict=True, ge=1, le=1_000)
+    max_dist: float = Field(5_000.0, strict=True, ge=0, le=50_000, allow_inf_nan=False)
+    sort_dist: bool = Field(False, strict=True, description="Nearest first instead of best first.")
+    explain: bool = Field(False, strict=True, description="Adds `meta`, and `features` to each restaurant.")
+
+
+class RestaurantFeatures(BaseModel):
+    """What the ranker was fed for one restaurant, by name."""
+
+    restaurant: dict[str, float]
+    context: dict[str, float]
+
+
+class Recommendation(BaseModel):
+    """One restaurant: ``score`` is a click probability 0..1, ``displacement`` metres from the request's position."""
+
+    id: int
+    score: float
+    displacement: float
+    features: RestaurantFeatures | None = None
+
+
+class Counts(BaseModel):
+    """How many restaurants were left after each step; ``asked`` is null where the request named no candidates."""
+
+    asked: int | None
+    known: int
+    in_cover: int
+    in_range: int
+    scored: int
+
+
+class Meta(BaseModel):
+    """Why the answer is what it is."""
+
+    model: str
+    cold_start: bool
+    counts: Counts
+    stages_ms: dict[str, float]
+    user_features: dict[str, float]
+
+
+class RecommendResponse(BaseModel):
+    """Restaurants in order; ``meta`` only where the request asked for an explanation."""
+
+    restaurants: list[Recommendation]
+    meta: Meta | None = None
+
+
+class ErrorDetail(BaseModel):
+    """``code`` is for programs, ``message`` for people, ``field`` the one to blame (null where it is none)."""
+
+    code: str
+    message: str
+    field: str | None
+
+
+class ErrorResponse(BaseModel):
+    """The one form of every error."""
+
+    error: ErrorDetail
+
+
+def unknown_fields(request: RecommendRequest) -> list[str]:
+    """The names of the body's fields that the contract does not know."""
+    extra: dict[str, Any] = request.model_extra or {}
+    return list(extra)
