@@ -39,7 +39,8 @@ _STATUS: Final = ((StoreTimeout, 504), (StoreUnavailable, 503), (SchemaError, 50
 
 _RETRY_AFTER_S: Final = {429: "1", 503: "1"}
 
-_log = logging.getLogger("hexbite.errors")
+# A child of the framework's logger: the same handlers, the same form.
+_log = logging.getLogger("bentoml.hexbite")
 
 
 def refuse(

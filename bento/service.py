@@ -23,7 +23,8 @@ from db.settings import StoreSettings, store_dsn
 from hexbite.artifact import Artifact
 from hexbite.errors import HexbiteError, InvalidRequestError, StoreUnavailable
 
-_log = logging.getLogger("hexbite.service")
+# A child of the framework's logger: the same handlers, the same form.
+_log = logging.getLogger("bentoml.hexbite")
 _settings: Final = Settings()
 
 #: On every answer; the model's tag is added when it is loaded.

@@ -94,9 +94,10 @@ def circle_to_cells(lat_deg: float, lng_deg: float, radius_m: float) -> list[int
     """
     resolution = max(r for r, edge_m in enumerate(_EDGE_M) if r == 0 or radius_m <= _RADIUS_IN_EDGES * edge_m)
     reach_m = radius_m + _REACH_IN_EDGES * _EDGE_M[resolution]
-    frontier = {h3.latlng_to_cell(lat_deg, lng_deg, resolution)}
-    seen = set(frontier)
-    kept: list[int] = []
+    start = h3.latlng_to_cell(lat_deg, lng_deg, resolution)
+    kept = [start]
+    frontier = set(h3.grid_disk(start, 1)) - {start}
+    seen = frontier | {start}
     while frontier:
         ring = list(frontier)
         centres = np.array([h3.cell_to_latlng(cell) for cell in ring])
