@@ -1,0 +1,114 @@
+"""`python -m bento.demo`, as `make demo` runs it: on a server of its own, from nothing, and once more."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.conftest import ROOT
+
+DEMO = [sys.executable, "-m", "bento.demo"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    home = tmp_path_factory.mktemp("demo home")
+    keep = {name: value for name, value in os.environ.items() if not name.startswith(("HEXBITE_", "BENTOML_"))}
+    # An address that nobody answers: the demo must leave it alone.
+    return keep | {
+        "HEXBITE_HOME": str(home),
+        "BENTOML_HOME": str(home / "bentoml"),
+        "DATABASE_URL": "postgresql://127.0.0.1:1/none",
+    }
+
+
+def processes_that_mention(text: str) -> list[str]:
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal() and int(process.name) != os.getpid():
+            try:
+                command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue  # it ended meanwhile
+            if text in command:
+                found.append(command)
+    return found
+
+
+def test_once_ends_with_an_answer_and_leaves_no_process_behind(environment: dict[str, str]) -> None:
+    port = free_port()
+    for _ in ("from nothing", "once more"):
+        finished = subprocess.run(
+            [*DEMO, "--once", "--port", str(port)],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=400,
+        )
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+        assert "best first" in finished.stdout
+        assert "model hexbite:" in finished.stdout
+        assert "\x1b[" not in finished.stdout + finished.stderr
+        if Path("/proc").exists():
+            assert processes_that_mention(environment["HEXBITE_HOME"]) == []
+            assert processes_that_mention(f"--port {port}") == []
+    assert "is there already" in finished.stdout
+
+
+def test_ctrl_c_stops_everything(environment: dict[str, str]) -> None:
+    port = free_port()
+    with subprocess.Popen(
+        [*DEMO, "--port", str(port)],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as running:
+        assert running.stdout is not None
+        for line in running.stdout:
+            if "Ctrl-C" in line:
+                break
+        assert httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
+        # A held connection must not keep the server up.
+        with socket.create_connection(("127.0.0.1", port)):
+            running.send_signal(signal.SIGINT)
+            assert running.wait(60) == 0
+    time.sleep(0.2)
+    if Path("/proc").exists():
+        assert processes_that_mention(environment["HEXBITE_HOME"]) == []
+        assert processes_that_mention(f"--port {port}") == []
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"http://127.0.0.1:{port}/readyz")
+
+
+def test_a_port_in_use_is_an_error_before_any_work(environment: dict[str, str], tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        finished = subprocess.run(
+            [*DEMO, "--port", str(port)],
+            cwd=ROOT,
+            env=environment | {"HEXBITE_HOME": str(tmp_path / "untouched")},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert finished.returncode == 1
+    assert finished.stderr.startswith(f"error: port {port} on 127.0.0.1 cannot be had")
+    assert not (tmp_path / "untouched").exists()
