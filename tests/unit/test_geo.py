@@ -66,7 +66,9 @@ def test_no_point_in_range_is_lost_anywhere(
 @given(places, st.floats(100, 20_000), st.integers(5, 10))
 def test_no_cell_vertex_in_range_is_lost(place: tuple[float, float], radius_m: float, resolution: int) -> None:
     # Vertices are where a point is farthest from its cell's centre, and where rounding picks the cell.
-    cells = {h3.latlng_to_cell(*destination(*place, bearing, radius_m), resolution) for bearing in np.arange(0, 6.3, 0.2)}
+    cells = {
+        h3.latlng_to_cell(*destination(*place, bearing, radius_m), resolution) for bearing in np.arange(0, 6.3, 0.2)
+    }
     vertices = [vertex for cell in cells for vertex in h3.cell_to_boundary(cell)]
     assert covers(place, radius_m, vertices)
 
