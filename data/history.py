@@ -1,0 +1,187 @@
+"""The feature tables of people and places, from the check-ins before the split and from nothing else."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from data.taste import factorize_taste
+from hexbite.features import DISTANCE_M, Feature, FeatureSchema
+
+Values = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+
+#: Numbers a person's and a place's taste is told in.
+TASTE_WIDTH: Final = 32
+
+#: Days after which a check-in counts half in ``log_recent_visits``.
+HALF_LIFE_DAYS: Final = 30.0
+
+_METRES_PER_DEGREE: Final = 111_195.0
+_US_PER_DAY: Final = 86_400_000_000
+_US_PER_HOUR: Final = 3_600_000_000
+
+# Parts of the day by the sun's hour, so that no time zones are needed: name, first hour, end.
+_DAY_PARTS: Final = (
+    ("night", 0, 5),
+    ("morning", 5, 11),
+    ("midday", 11, 15),
+    ("afternoon", 15, 19),
+    ("evening", 19, 24),
+)
+
+# Shares lean on an even spread as if that many check-ins had shown it: one check-in says little about a place's hours.
+_PRIOR_CHECKINS: Final = 2.0
+
+
+class Tables(NamedTuple):
+    """The two feature tables as they are written, sorted by id."""
+
+    users: pl.DataFrame
+    restaurants: pl.DataFrame
+
+
+def _day_part_features(of: str) -> tuple[Feature, ...]:
+    return tuple(
+        Feature(f"{name}_share", None, f"share of {of} check-ins from {start} to {end} o'clock by the sun, smoothed")
+        for name, start, end in _DAY_PARTS[1:]
+    )
+
+
+def _taste_features(description: str) -> tuple[Feature, ...]:
+    return tuple(Feature(f"taste_{number:02}", 0.0, description) for number in range(TASTE_WIDTH))
+
+
+SCHEMA: Final = FeatureSchema(
+    user=(
+        Feature("log_visits", None, "log(1 + check-ins)"),
+        Feature("log_places", None, "log(1 + distinct places)"),
+        Feature("log_recent_visits", None, "log(1 + check-ins, each halved for every 30 days before the split)"),
+        Feature("log_repeat", None, "log(check-ins / distinct places)"),
+        Feature("mean_latitude", None, "mean latitude of their check-ins' places, degrees"),
+        Feature("mean_longitude", None, "mean longitude of their check-ins' places, degrees"),
+        Feature("log_gyration_m", None, "log(100 + root mean square metres of check-ins from that mean)"),
+        Feature("mean_log_popularity", None, "mean log(1 + check-ins of the place) over their check-ins"),
+        Feature("log_hop_m", 6.5, "mean log(100 + metres from where they stood) over their visits; null without any"),
+        Feature("weekend_share", None, "share of their check-ins on Saturday and Sunday, smoothed"),
+        *_day_part_features("their"),
+        *_taste_features("what they go back to: unit vector of a truncated SVD; null where they never went back"),
+    ),
+    restaurant=(
+        Feature("log_visits", None, "log(1 + check-ins)"),
+        Feature("log_recent_visits", None, "log(1 + check-ins, each halved for every 30 days before the split)"),
+        Feature("log_visitors", None, "log(1 + distinct visitors)"),
+        Feature("log_repeat", None, "log(check-ins / distinct visitors)"),
+        Feature("latitude_deg", None, "its latitude, degrees"),
+        Feature("longitude_deg", None, "its longitude, degrees"),
+        Feature("weekend_share", None, "share of its check-ins on Saturday and Sunday, smoothed"),
+        *_day_part_features("its"),
+        *_taste_features("who goes back there: unit vector of a truncated SVD; null where nobody ever did"),
+    ),
+    context=(Feature(DISTANCE_M, None, "great-circle metres from where the person stands to the place"),),
+)
+
+
+class _Rows(NamedTuple):
+    """Check-ins or visits as positions in the sorted ids of users and places, each ``(N,)``."""
+
+    user: Indices
+    place: Indices
+
+
+def make_tables(
+    before: pl.DataFrame, visits: pl.DataFrame, places: pl.DataFrame, *, split: datetime, seed: int
+) -> Tables:
+    """Both tables from what happened before ``split``; one row for every person and every place of ``before``.
+
+    ``before`` are check-ins, ``visits`` those of them that `find_visits` kept, ``places`` from `locate_places`. Every
+    value is finite or null, and null only where its feature declares a fill.
+    """
+    user_ids = before["user_id"].unique().sort()
+    rows = _Rows(_positions(user_ids, before["user_id"]), _positions(places["restaurant_id"], before["venue_id"]))
+    hopper = _positions(user_ids, visits["user_id"])
+    log_hop = np.log(100 + visits["distance_m"].to_numpy())
+
+    sizes = len(user_ids), len(places)
+    pairs, counts = np.unique(rows.user * sizes[1] + rows.place, return_counts=True)
+    pair = _Rows(pairs // sizes[1], pairs % sizes[1])
+    taste = factorize_taste(*pair, counts, users=sizes[0], places=sizes[1], width=TASTE_WIDTH, seed=seed)
+
+    lat, lng = (places[name].to_numpy() for name in ("latitude", "longitude"))
+    time_us = before["time"].dt.epoch("us").to_numpy()
+    age_days = (int(split.timestamp() * 1_000_000) - time_us) / _US_PER_DAY
+    solar_us = time_us + lng[rows.place] / 15 * _US_PER_HOUR
+    hour = np.floor(solar_us / _US_PER_HOUR).astype(np.int64) % 24
+    # The first day of the epoch was a Thursday.
+    is_weekend = (np.floor(solar_us / _US_PER_DAY).astype(np.int64) + 3) % 7 >= 5
+
+    def history(index: Indices, size: int, distinct: Indices) -> dict[str, Values]:
+        total = np.bincount(index, minlength=size)
+        shares = {"weekend_share": _share(index, is_weekend, total, 2 / 7)} | {
+            f"{name}_share": _share(index, (hour >= start) & (hour < end), total, (end - start) / 24)
+            for name, start, end in _DAY_PARTS[1:]
+        }
+        return {
+            "log_visits": np.log1p(total),
+            "log_recent_visits": np.log1p(np.bincount(index, 0.5 ** (age_days / HALF_LIFE_DAYS), size)),
+            "log_repeat": np.log(total / np.bincount(distinct, minlength=size)),
+        } | shares
+
+    users, restaurants = history(rows.user, sizes[0], pair.user), history(rows.place, sizes[1], pair.place)
+    users |= {
+        "log_places": np.log1p(np.bincount(pair.user, minlength=sizes[0])),
+        "mean_log_popularity": _mean(rows.user, restaurants["log_visits"][rows.place], sizes[0]),
+        "log_hop_m": _mean(hopper, log_hop, sizes[0]),
+    } | _whereabouts(rows.user, lat[rows.place], lng[rows.place], sizes[0])
+    restaurants |= {
+        "log_visitors": np.log1p(np.bincount(pair.place, minlength=sizes[1])),
+        "latitude_deg": lat,
+        "longitude_deg": lng,
+    }
+    for columns, factors in ((users, taste.users), (restaurants, taste.places)):
+        columns |= {f"taste_{number:02}": values for number, values in enumerate(factors.T)}
+    return Tables(
+        _table(pl.DataFrame({"user_id": user_ids}), users, SCHEMA.names("user"), before, "user_id"),
+        _table(places, restaurants, SCHEMA.names("restaurant"), before, "venue_id"),
+    )
+
+
+def _positions(sorted_ids: pl.Series, ids: pl.Series) -> Indices:
+    return np.searchsorted(sorted_ids.to_numpy(), ids.to_numpy())
+
+
+def _mean(index: Indices, values: Values, size: int) -> Values:
+    """The mean of each of ``size`` groups; NaN where a group is empty."""
+    total = np.bincount(index, minlength=size)
+    mean: Values = np.divide(np.bincount(index, values, size), total, out=np.full(size, np.nan), where=total > 0)
+    return mean
+
+
+def _share(index: Indices, is_so: npt.NDArray[np.bool_], total: Indices, prior: float) -> Values:
+    counted = np.bincount(index, is_so, len(total))
+    share: Values = (counted + prior * _PRIOR_CHECKINS) / (total + _PRIOR_CHECKINS)
+    return share
+
+
+def _whereabouts(user: Indices, lat: Values, lng: Values, size: int) -> dict[str, Values]:
+    mean_lat, mean_lng = _mean(user, lat, size), _mean(user, lng, size)
+    north_m = (lat - mean_lat[user]) * _METRES_PER_DEGREE
+    east_m = (lng - mean_lng[user]) * _METRES_PER_DEGREE * np.cos(np.radians(lat))
+    spread = _mean(user, north_m**2 + east_m**2, size)
+    return {
+        "mean_latitude": mean_lat,
+        "mean_longitude": mean_lng,
+        "log_gyration_m": np.log(100 + np.sqrt(spread)),
+    }
+
+
+def _table(
+    keys: pl.DataFrame, columns: dict[str, Values], names: tuple[str, ...], before: pl.DataFrame, entity: str
+) -> pl.DataFrame:
+    last = before.group_by(entity).agg(event_ts=pl.col("time").max()).sort(entity)
+    features = {name: pl.Series(columns[name].astype(np.float32)).fill_nan(None) for name in names}
+    return keys.with_columns(**features, event_ts=last["event_ts"])

@@ -1,0 +1,49 @@
+"""Connections of the commands, and what their driver raises turned into our own errors, in this one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import psycopg
+
+from hexbite.errors import StoreError, StoreUnavailable
+
+_CONNECT_S: Final = 10
+
+# A line that says enough, and nothing of the address: the server's own words go below it.
+_MENDED: Final[dict[type[psycopg.Error], str]] = {
+    psycopg.errors.UndefinedTable: "the feature store has no tables yet; run: python -m db upgrade",
+    psycopg.errors.LockNotAvailable: "another session holds a lock that is needed here; try again when it is done",
+    psycopg.errors.DeadlockDetected: "another session wrote the same rows at the same time; try again",
+    psycopg.errors.InsufficientPrivilege: "the store's user may not do that",
+    psycopg.errors.DiskFull: "the store's disk is full",
+}
+
+
+@contextmanager
+def driver_errors() -> Iterator[None]:
+    """Raise StoreUnavailable where the server cannot be reached or goes away, else StoreError, for a driver's error."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise _translate(error) from error
+
+
+def connect(dsn: str, *, autocommit: bool = False) -> psycopg.Connection[Any]:
+    """A connection to the store. Call it inside `driver_errors`."""
+    return psycopg.connect(
+        dsn, autocommit=autocommit, connect_timeout=_CONNECT_S, fallback_application_name="hexbite"
+    )
+
+
+def _translate(error: psycopg.Error) -> StoreError:
+    said = error.diag.message_primary or " ".join(str(error).split())
+    for kind, what_to_do in _MENDED.items():
+        if isinstance(error, kind):
+            return StoreError(f"{what_to_do} ({said})")
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return StoreUnavailable(f"the feature store cannot be reached: {said}")
+    hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
+    return StoreError(f"the feature store refused: {said}{hint}")
