@@ -33,9 +33,7 @@ def driver_errors() -> Iterator[None]:
 
 def connect(dsn: str, *, autocommit: bool = False) -> psycopg.Connection[Any]:
     """A connection to the store. Call it inside `driver_errors`."""
-    return psycopg.connect(
-        dsn, autocommit=autocommit, connect_timeout=_CONNECT_S, fallback_application_name="hexbite"
-    )
+    return psycopg.connect(dsn, autocommit=autocommit, connect_timeout=_CONNECT_S, fallback_application_name="hexbite")
 
 
 def _translate(error: psycopg.Error) -> StoreError:

@@ -64,7 +64,7 @@ def degrees_to_cells(lats_deg: Degrees, lngs_deg: Degrees) -> Ids:
 
 
 def distances_m(lat_deg: float | Degrees, lng_deg: float | Degrees, lats_deg: Degrees, lngs_deg: Degrees) -> Metres:
-    """Great-circle metres from one point, or one for each, to N, on a sphere of `EARTH_RADIUS_M` (haversine formula)."""
+    """Great-circle metres from one point, or one for each, to N: haversine on a sphere of `EARTH_RADIUS_M`."""
     lat, lng = np.radians(lat_deg), np.radians(lng_deg)
     lats, lngs = np.radians(lats_deg), np.radians(lngs_deg)
     half_chord = np.sin((lats - lat) / 2) ** 2 + np.cos(lat) * np.cos(lats) * np.sin((lngs - lng) / 2) ** 2

@@ -1,0 +1,111 @@
+"""The embedded server: started once, by one, and unharmed by the death of anybody."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from db.embedded import EmbeddedServer
+from hexbite.errors import ServerError
+
+ROOT = Path(__file__).parents[2]
+START = "import sys, pathlib, db.embedded as e; print(e.EmbeddedServer(pathlib.Path(sys.argv[1])).ensure_running())"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "a home, with 'quotes' and spaces"
+    yield folder
+    EmbeddedServer(folder).stop()
+
+
+def start_elsewhere(home: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen([sys.executable, "-c", START, str(home)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def postmaster_pid(home: Path) -> int:
+    return int(next(home.glob("postgres-*/postmaster.pid")).read_text().splitlines()[0])
+
+
+def remember(dsn: str) -> None:
+    with psycopg.connect(dsn) as connection:
+        connection.execute("CREATE TABLE kept (number int)")
+        connection.execute("INSERT INTO kept VALUES (42)")
+
+
+def recall(dsn: str) -> int:
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute("SELECT number FROM kept").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_of_many_that_start_at_once_one_does_and_all_get_the_same_server(home: Path) -> None:
+    starters = [start_elsewhere(home) for _ in range(4)]
+    addresses = {starter.communicate(timeout=120)[0] for starter in starters}
+    assert all(starter.returncode == 0 for starter in starters)
+    assert len(addresses) == 1
+    pid = postmaster_pid(home)
+    assert EmbeddedServer(home).ensure_running() == addresses.pop().strip()
+    assert postmaster_pid(home) == pid
+
+
+def test_a_starter_killed_at_any_moment_leaves_no_harm(home: Path) -> None:
+    for after_s in (0.3, 0.6, 0.9, 1.2):
+        starter = start_elsewhere(home)
+        time.sleep(after_s)
+        starter.kill()
+        starter.communicate()
+    dsn = EmbeddedServer(home).ensure_running()
+    remember(dsn)
+    assert recall(EmbeddedServer(home).ensure_running()) == 42
+
+
+def test_data_survives_a_stop_and_the_death_of_the_server(home: Path) -> None:
+    server = EmbeddedServer(home)
+    remember(server.ensure_running())
+    assert server.stop()
+    assert not server.stop()
+    assert recall(server.ensure_running()) == 42
+    os.kill(postmaster_pid(home), signal.SIGKILL)
+    assert recall(server.ensure_running()) == 42
+
+
+def test_a_pid_file_whose_number_went_to_another_process_is_no_obstacle(home: Path) -> None:
+    server = EmbeddedServer(home)
+    remember(server.ensure_running())
+    pid_file = next(home.glob("postgres-*/postmaster.pid"))
+    lines = pid_file.read_text().splitlines(keepends=True)
+    owner = pid_file.stat()
+    server.stop()
+    pid_file.write_text("".join([f"{os.getpid()}\n", *lines[1:]]))
+    os.chown(pid_file, owner.st_uid, owner.st_gid)
+    assert recall(server.ensure_running()) == 42
+    assert postmaster_pid(home) != os.getpid()
+
+
+def test_a_server_in_use_is_left_alone_where_that_is_asked(home: Path) -> None:
+    server = EmbeddedServer(home)
+    with psycopg.connect(server.ensure_running()):
+        assert not server.stop(only_if_unused=True)
+    assert server.stop(only_if_unused=True)
+
+
+def test_only_the_owner_reaches_the_socket_and_the_data(home: Path) -> None:
+    EmbeddedServer(home).ensure_running()
+    for folder in (home, *home.glob("postgres-*")):
+        assert folder.stat().st_mode & 0o077 == 0
+    socket_folder = Path(next(home.glob("postgres-*/postmaster.pid")).read_text().splitlines()[4])
+    assert socket_folder.stat().st_mode & 0o077 == 0
+
+
+def test_a_home_that_cannot_be_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ServerError, match=r"file.*HEXBITE_HOME"):
+        EmbeddedServer(tmp_path / "file" / "home").ensure_running()
