@@ -140,7 +140,7 @@ def _user_id(request: RecommendRequest, path_user_id: str | None) -> int:
     return user_id
 
 
-Hexbite.add_asgi_middleware(
+Hexbite.add_asgi_middleware(  # type: ignore[attr-defined]  # the decorator returns a Service, and is typed as if not
     EdgeInstaller,
     max_body_bytes=_settings.max_body_bytes,
     body_timeout_s=_settings.request_timeout_s,

@@ -19,8 +19,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="HEXBITE_", frozen=True, env_ignore_empty=True)
 
     model: str = "hexbite:latest"
-    max_candidates: int = Field(10_000, ge=1, le=1_000_000)
+    max_candidates: int = Field(default=10_000, ge=1, le=1_000_000)
     unknown_fields: Literal["refuse", "warn"] = "refuse"
-    request_timeout_s: float = Field(5.0, gt=0, le=60)
-    connections: int = Field(8, ge=1, le=100)
-    max_body_bytes: int = Field(1 << 20, ge=1_000)
+    request_timeout_s: float = Field(default=5.0, gt=0, le=60)
+    connections: int = Field(default=8, ge=1, le=100)
+    max_body_bytes: int = Field(default=1 << 20, ge=1_000)

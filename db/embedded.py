@@ -134,6 +134,8 @@ class EmbeddedServer:
                 return None
             # Its socket's folder is the fifth line, see postmaster.pid in the manual's "Database File Layout".
             socket_folder = Path((data / _PID_FILE).read_text().splitlines()[4])
+            if not socket_folder.is_absolute():
+                return None  # it is just being written
             return psycopg.connect(_dsn(socket_folder, database), connect_timeout=_CONNECT_S, autocommit=True)
         except (FileNotFoundError, IndexError, psycopg.OperationalError):
             return None

@@ -6,18 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Self
 
 import asyncpg
 import numpy as np
 import numpy.typing as npt
 
+from db.statements import SQL
 from hexbite.errors import SchemaError, StoreError, StoreTimeout, StoreUnavailable
 from hexbite.features import FeatureSchema, Matrix
 from hexbite.geo import Degrees, Ids, Intervals
-
-_SQL: Final = {path.stem: path.read_text() for path in (Path(__file__).parent / "sql").glob("*.sql")}
 
 # Compiling a 1 ms query costs more than it gives; a generic plan compares every row with every candidate.
 _SESSION: Final = {"jit": "off", "plan_cache_mode": "force_custom_plan", "application_name": "hexbite"}
@@ -79,7 +77,7 @@ class FeatureStore:
         tell.
         """
         async with self._connection() as connection:
-            row = await connection.fetchrow(_SQL["registered"], self._schema.fingerprint)
+            row = await connection.fetchrow(SQL["registered"], self._schema.fingerprint)
         if row is None:
             raise SchemaError(
                 f"the store has no features of the model's schema {self._schema.fingerprint[:12]}; load the data "
@@ -110,10 +108,10 @@ class FeatureStore:
             if count_known and candidates is not None:
                 # Two statements see one snapshot only inside a transaction that says so.
                 async with connection.transaction(isolation="repeatable_read", readonly=True):
-                    rows = await connection.fetch(_SQL[statement], *arguments)
-                    known = await connection.fetchval(_SQL["known"], arguments[0], arguments[4])
+                    rows = await connection.fetch(SQL[statement], *arguments)
+                    known = await connection.fetchval(SQL["known"], arguments[0], arguments[4])
             else:
-                rows = await connection.fetch(_SQL[statement], *arguments)
+                rows = await connection.fetch(SQL[statement], *arguments)
         return self._decode(rows, known)
 
     def _decode(self, rows: list[Any], known: int | None) -> Snapshot:

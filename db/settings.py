@@ -24,7 +24,7 @@ class StoreSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="HEXBITE_", frozen=True, env_ignore_empty=True)
 
-    database_url: SecretStr | None = Field(None, validation_alias="DATABASE_URL")
+    database_url: SecretStr | None = Field(default=None, validation_alias="DATABASE_URL")
     home: Path | None = None
 
 

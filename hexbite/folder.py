@@ -63,7 +63,7 @@ def resolve_schema(
 
     Columns are given in file order; ``click_columns`` are those of the first train file, None where there is none.
     Columns that a ``schema.json`` does not name are left alone. Raises DataError where a key or a named feature is not
-    a column, SchemaError where the file is malformed.
+    a column, or where the file is malformed.
     """
     tables = {
         "user": (folder / USERS, user_columns, USER_KEYS),
@@ -72,22 +72,29 @@ def resolve_schema(
     }
     for path, columns, keys in tables.values():
         require_columns(path, columns, keys)
-    path = folder / SCHEMA
-    if not path.exists():
+    schema = read_schema(folder)
+    if schema is None:
         return FeatureSchema(
             **{
                 group: tuple(Feature(name) for name in columns if name not in RESERVED)
                 for group, (_, columns, _) in tables.items()
             }
         )
-    try:
-        schema = FeatureSchema.from_json(json.loads(path.read_text()))
-    except (OSError, ValueError, SchemaError) as error:
-        raise DataError(str(error), path=path) from error
     for group, (file, columns, _) in tables.items():
         if group != "context" or click_columns is not None:
             require_columns(file, columns, schema.names(group))
     return schema
+
+
+def read_schema(folder: Path) -> FeatureSchema | None:
+    """What ``schema.json`` says, None where there is none. Raises DataError where it is malformed."""
+    path = folder / SCHEMA
+    if not path.exists():
+        return None
+    try:
+        return FeatureSchema.from_json(json.loads(path.read_text()))
+    except (OSError, ValueError, SchemaError) as error:
+        raise DataError(str(error), path=path) from error
 
 
 def require_columns(path: Path, columns: Sequence[str], wanted: Sequence[str]) -> None:

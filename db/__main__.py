@@ -1,0 +1,167 @@
+"""``python -m db``: migrate, load and look into the feature store."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from db import migrate
+from db.embedded import EmbeddedServer
+from db.load import Loaded, Mode, load
+from db.move import move
+from db.settings import StoreSettings, home, store_dsn, without_password
+from db.status import status
+from db.tables import Rejection
+from hexbite.console import run
+from hexbite.errors import StoreError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="The feature store: the one at DATABASE_URL, else an embedded Postgres that is started when it is needed.",
+)
+
+_SHOWN_REJECTIONS: Final = 20
+
+Sql = Annotated[bool, typer.Option("--sql", help="Print the script for a DBA instead; no server is asked.")]
+
+
+def _dsn() -> str:
+    return store_dsn(StoreSettings())
+
+
+@app.command("upgrade")
+def upgrade(
+    revision: Annotated[str, typer.Argument(help="Up to which; FROM:TO with --sql.")] = "head", sql: Sql = False
+) -> None:
+    """Bring the tables up to a revision."""
+    if sql:
+        print(migrate.upgrade_script(revision), end="")
+        return
+    migrate.upgrade(_dsn(), revision)
+    _print_current()
+
+
+@app.command("downgrade", context_settings={"ignore_unknown_options": True})
+def downgrade(
+    revision: Annotated[str, typer.Argument(help="Down to which; -1 for the one before, base for none.")],
+    sql: Sql = False,
+) -> None:
+    """Bring the tables down to a revision; what only newer ones can hold is dropped."""
+    if sql:
+        print(migrate.downgrade_script(revision), end="")
+        return
+    migrate.downgrade(_dsn(), revision)
+    _print_current()
+
+
+def _print_current() -> None:
+    print(f"revision {migrate.current(_dsn()) or 'none'}")
+
+
+@app.command("current")
+def current() -> None:
+    """The revision that the store is at."""
+    revision = migrate.current(_dsn())
+    print(f"{revision or 'none'}{' (head)' if revision == migrate.head() else ''}")
+
+
+@app.command("history")
+def history() -> None:
+    """Every revision, newest first."""
+    for revision, message in migrate.history():
+        print(f"{revision}  {message}")
+
+
+@app.command("load")
+def load_folder(
+    folder: Annotated[Path, typer.Argument(help="A data folder, see docs/architecture.md.")],
+    mode: Annotated[
+        Mode, typer.Option(help="replace: the store holds what the folder holds. upsert: new and changed rows only.")
+    ] = "replace",
+    rejected: Annotated[
+        Path | None, typer.Option(help="A CSV file for every row that could not be stored, with its reason.")
+    ] = None,
+) -> None:
+    """Load feature tables: readers see all of the old or all of the new."""
+    tables = load(_dsn(), folder, mode=mode)
+    for name, loaded in tables.items():
+        print(f"{name}: {_summary(loaded, mode)}")
+    rejections = [(name, row) for name, loaded in tables.items() for row in loaded.rejections]
+    if rejections:
+        _report(rejections)
+    if rejected is not None:
+        _write(rejections, rejected)
+
+
+def _summary(loaded: Loaded, mode: Mode) -> str:
+    counts = {
+        "new": loaded.inserted,
+        "changed": loaded.updated,
+        "unchanged": loaded.unchanged,
+        "rejected": len(loaded.rejections),
+    }
+    counts |= {"removed": loaded.deleted} if mode == "replace" else {"older than stored": loaded.older}
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items())
+
+
+def _report(rejections: list[tuple[str, Rejection]]) -> None:
+    print("rejected:", file=sys.stderr)
+    for (name, reason), count in Counter((name, row.reason) for name, row in rejections).most_common():
+        print(f"  {name}: {reason} ({count:,} rows)", file=sys.stderr)
+    for name, row in rejections[:_SHOWN_REJECTIONS]:
+        print(f"  {name} row {row.row}, id {row.id}: {row.reason}", file=sys.stderr)
+    if len(rejections) > _SHOWN_REJECTIONS:
+        print(f"  and {len(rejections) - _SHOWN_REJECTIONS:,} more; --rejected FILE lists all", file=sys.stderr)
+
+
+def _write(rejections: list[tuple[str, Rejection]], path: Path) -> None:
+    try:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            rows = csv.writer(file)
+            rows.writerow(("table", "row", "id", "reason"))
+            rows.writerows((name, *row) for name, row in rejections)
+    except OSError as error:
+        raise StoreError(f"loaded, but the list of rejected rows cannot be written: {error}") from error
+
+
+@app.command("move", context_settings={"ignore_unknown_options": True})
+def move_restaurant(
+    restaurant_id: Annotated[int, typer.Argument()],
+    latitude: Annotated[float, typer.Argument(help="Degrees.")],
+    longitude: Annotated[float, typer.Argument(help="Degrees.")],
+) -> None:
+    """Put a restaurant where it now is."""
+    schemas = move(_dsn(), restaurant_id, latitude, longitude)
+    print(f"restaurant {restaurant_id} moved in {schemas} {'schema' if schemas == 1 else 'schemas'}")
+
+
+@app.command("status")
+def show_status() -> None:
+    """What the store holds."""
+    dsn = _dsn()
+    print(f"address   {without_password(dsn)}")
+    for line in status(dsn):
+        print(line)
+
+
+@app.command("url")
+def url() -> None:
+    """The address of the store in use, as psql takes it; the embedded server is started where it is that one."""
+    print(_dsn())
+
+
+@app.command("stop")
+def stop() -> None:
+    """Stop the embedded server; the next command that needs it starts it again."""
+    stopped = EmbeddedServer(home(StoreSettings())).stop()
+    print("stopped" if stopped else "the embedded server does not run")
+
+
+if __name__ == "__main__":
+    run(app)

@@ -1,0 +1,54 @@
+"""Rows to the binary form of COPY, whole columns at a time.
+
+The form is in Postgres's manual, under COPY: a header, then for each row a count of fields and each field's length and
+bytes, big-endian. Without NULLs every row is as long as the next, so that numpy lays out thousands at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from db.tables import NO_EVENT, Batch
+from hexbite.geo import Ids
+
+HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+TRAILER: Final = b"\xff\xff"
+
+_FLOAT4_OID: Final = 700
+
+# Postgres counts microseconds from 2000-01-01.
+_EPOCH_US: Final = 946_684_800_000_000
+
+
+def batch_to_records(batch: Batch, cells: Ids | None) -> bytes:
+    """Rows of ``(id, features, event_ts)``, with ``cells`` of ``(id, latitude, longitude, cell, features, event_ts)``.
+
+    A missing event time is written as ``-infinity``.
+    """
+    width = batch.features.shape[1]
+    fixed = [("id", ">i8")]
+    if cells is not None:
+        fixed += [("latitude", ">f8"), ("longitude", ">f8"), ("cell", ">i8")]
+    layout: list[Any] = [("fields", ">i2")]
+    for name, kind in fixed:
+        layout += [(f"{name} length", ">i4"), (name, kind)]
+    array = [("dimensions", ">i4"), ("has nulls", ">i4"), ("oid", ">i4"), ("width", ">i4"), ("first", ">i4")]
+    layout += [("features length", ">i4"), *array, ("features", [("length", ">i4"), ("value", ">f4")], (width,))]
+    layout += [("event length", ">i4"), ("event", ">i8")]
+
+    rows = np.zeros(len(batch.ids), dtype=layout)
+    rows["fields"] = len(fixed) + 2
+    columns: dict[str, npt.NDArray[Any]] = {"id": batch.ids}
+    if cells is not None:
+        columns |= {"latitude": batch.lats_deg, "longitude": batch.lngs_deg, "cell": cells}
+    for name, values in columns.items():
+        rows[f"{name} length"], rows[name] = 8, values
+    rows["features length"] = 20 + 8 * width
+    rows["dimensions"], rows["oid"], rows["width"], rows["first"] = 1, _FLOAT4_OID, width, 1
+    rows["features"]["length"], rows["features"]["value"] = 4, batch.features
+    rows["event length"] = 8
+    rows["event"] = np.where(batch.event_us == NO_EVENT, NO_EVENT, batch.event_us - _EPOCH_US)
+    return rows.tobytes()

@@ -1,0 +1,144 @@
+"""Bring a data folder's feature tables into the store: staged by COPY, then merged in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import psycopg
+from psycopg import sql
+
+from db.driver import connect, driver_errors
+from db.encode import HEADER, TRAILER, batch_to_records
+from db.statements import SQL
+from db.tables import Rejection, Table, parquet_dtypes
+from hexbite.console import Advance, progress
+from hexbite.errors import DataError
+from hexbite.features import FeatureSchema
+from hexbite.folder import RESTAURANTS, TRAIN, USERS, read_schema, resolve_schema
+from hexbite.geo import degrees_to_cells
+
+Mode = Literal["replace", "upsert"]
+
+# Behind the merge's lock writers wait, never readers; a writer that holds on for longer than this stops the load.
+_LOCK_TIMEOUT: Final = "30s"
+
+
+@dataclass
+class Loaded:
+    """What a load did to one table: rows by what became of them; ``older`` lost to a stored row with a later event."""
+
+    rows: int
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+    older: int = 0
+    rejections: list[Rejection] = field(default_factory=list)
+
+    @property
+    def unchanged(self) -> int:
+        """Rows that were stored as they are."""
+        return self.rows - self.inserted - self.updated - self.older - len(self.rejections)
+
+
+def load(dsn: str, folder: Path, *, mode: Mode = "replace") -> dict[str, Loaded]:
+    """Load the tables of a data folder, by name (``users``, ``restaurants``).
+
+    ``replace`` makes the store hold, for the folder's schema, what the folder holds; ``upsert`` takes new and changed
+    rows, one table alone if need be, and leaves a stored row with a later event alone. Other schemas are not touched.
+    Readers see all of the old or all of the new. Raises DataError before anything is stored where a file cannot be
+    used, StoreError or StoreUnavailable where the store refuses.
+    """
+    schema, tables = _open(folder, mode)
+    with driver_errors(), connect(dsn) as connection:
+        _stage(connection, tables)
+        with progress("merging into the store"):
+            loaded = _merge(connection, schema, tables, mode)
+    with driver_errors(), connect(dsn, autocommit=True) as connection, progress("vacuuming"):
+        # Index-only scans need a vacuumed table, and plans its statistics.
+        connection.execute("VACUUM (ANALYZE, SKIP_LOCKED) users, restaurants")
+    return loaded
+
+
+def _open(folder: Path, mode: Mode) -> tuple[FeatureSchema, dict[str, Table]]:
+    if not folder.is_dir():
+        raise DataError("is no folder", path=folder)
+    paths = {"users": folder / USERS, "restaurants": folder / RESTAURANTS}
+    present = [name for name, path in paths.items() if path.exists()]
+    if mode == "upsert" and len(present) == 1:
+        schema = read_schema(folder)
+        if schema is None:
+            raise DataError("one table alone does not tell its schema; put the schema.json beside it", path=folder)
+        paths = {name: paths[name] for name in present}
+    else:
+        clicks = min((folder / TRAIN).glob("*.parquet"), default=None)
+        schema = resolve_schema(
+            folder,
+            user_columns=list(parquet_dtypes(paths["users"])),
+            restaurant_columns=list(parquet_dtypes(paths["restaurants"])),
+            click_columns=None if clicks is None else list(parquet_dtypes(clicks)),
+        )
+    kinds = {"users": ("user_id", schema.user, False), "restaurants": ("restaurant_id", schema.restaurant, True)}
+    return schema, {name: Table(path, *kinds[name]) for name, path in paths.items()}
+
+
+def _stage(connection: psycopg.Connection[Any], tables: dict[str, Table]) -> None:
+    # In a transaction of its own: what takes long holds back no vacuum and blocks nobody.
+    connection.execute(SQL["stage"])
+    for name, table in tables.items():
+        staging = sql.Identifier(f"staged_{name}")
+        copy = sql.SQL("COPY {} FROM STDIN (FORMAT binary)").format(staging)
+        with progress(f"loading {name}", table.rows) as advance, connection.cursor().copy(copy) as stream:
+            stream.write(HEADER)
+            for records in _records(table, advance):
+                stream.write(records)
+            stream.write(TRAILER)
+        connection.execute(sql.SQL("ANALYZE {}").format(staging))
+    connection.commit()
+
+
+def _records(table: Table, advance: Advance) -> Iterator[bytes]:
+    for batch in table.batches():
+        cells = degrees_to_cells(batch.lats_deg, batch.lngs_deg) if table.positioned else None
+        yield batch_to_records(batch, cells)
+        advance(len(batch.ids))
+
+
+def _merge(
+    connection: psycopg.Connection[Any], schema: FeatureSchema, tables: dict[str, Table], mode: Mode
+) -> dict[str, Loaded]:
+    with connection.transaction():
+        connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(_LOCK_TIMEOUT))
+        connection.execute("SET LOCAL hexbite.cells_are_computed = 'on'")
+        # Always both, in this order, so that two loads never wait for each other.
+        connection.execute("LOCK TABLE users, restaurants IN SHARE ROW EXCLUSIVE MODE")
+        schema_id = _register(connection, schema)
+        return {name: _merge_table(connection, schema_id, name, table, mode) for name, table in tables.items()}
+
+
+def _register(connection: psycopg.Connection[Any], schema: FeatureSchema) -> int:
+    row = connection.execute(
+        SQL["register"],
+        {group: list(schema.names(group)) for group in ("user", "restaurant", "context")}
+        | {f"{group}_fills": list(schema.fills(group)) for group in ("user", "restaurant")}
+        | {"fingerprint": schema.fingerprint},
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _merge_table(connection: psycopg.Connection[Any], schema_id: int, name: str, table: Table, mode: Mode) -> Loaded:
+    loaded = Loaded(table.rows, rejections=table.rejections)
+    parameters = {"schema_id": schema_id, "keep_newer": mode == "upsert"}
+    if mode == "upsert":
+        row = connection.execute(SQL[f"{name}_older"], parameters).fetchone()
+        assert row is not None
+        loaded.older = row[0]
+    else:
+        rejected = [rejection.id for rejection in table.rejections if rejection.id is not None]
+        loaded.deleted = connection.execute(SQL[f"{name}_delete"], parameters | {"rejected": rejected}).rowcount
+    loaded.updated = connection.execute(SQL[f"{name}_update"], parameters).rowcount
+    loaded.inserted = connection.execute(SQL[f"{name}_insert"], parameters).rowcount
+    return loaded
