@@ -30,7 +30,7 @@ def ask(client: httpx.Client, path: str = "/recommend/u00007", **fields: Any) ->
     return answer.json()
 
 
-def metres(world: pl.DataFrame) -> np.ndarray:  # type: ignore[type-arg]
+def metres(world: pl.DataFrame) -> np.ndarray:
     """Haversine, written out once more: the oracle shares no code with what it judges."""
     lat, lng = np.radians(HERE["latitude"]), np.radians(HERE["longitude"])
     lats, lngs = np.radians(world["latitude"].to_numpy()), np.radians(world["longitude"].to_numpy())

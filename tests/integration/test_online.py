@@ -11,6 +11,7 @@ import pytest_asyncio
 
 import db.online
 from db.online import FeatureStore
+from db.statements import SQL
 from hexbite.errors import SchemaError, StoreTimeout, StoreUnavailable
 from hexbite.features import FeatureSchema
 from hexbite.geo import Intervals, circle_to_intervals, degrees_to_cells, distances_m
@@ -22,7 +23,7 @@ COUNT = 20_000
 
 
 @pytest.fixture(scope="module")
-def town() -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+def town() -> dict[str, np.ndarray]:
     """Restaurants within some 25 km of the centre, with ids that are neither dense nor in order."""
     draw = np.random.default_rng(5)
     lats, lngs = CENTRE[0] + draw.uniform(-0.2, 0.2, COUNT), CENTRE[1] + draw.uniform(-0.2, 0.2, COUNT)
@@ -157,10 +158,10 @@ def test_the_prefilter_is_a_range_scan_of_the_cell_index(
         for name, value in db.online._SESSION.items():
             connection.execute("SELECT set_config(%s, %s, false)", (name, value))
         connection.execute(f"SET plan_cache_mode = {plan_cache_mode}")
-        connection.execute(f"PREPARE read ({kinds}) AS {db.online._SQL[statement]}")  # type: ignore[arg-type]
+        connection.execute(f"PREPARE read ({kinds}) AS {SQL[statement]}")
         cursor = psycopg.ClientCursor(connection)
         holes = ", ".join(["%s"] * len(arguments))
-        cursor.execute(f"EXPLAIN (FORMAT JSON, ANALYZE) EXECUTE read ({holes})", arguments)  # type: ignore[arg-type]
+        cursor.execute(f"EXPLAIN (FORMAT JSON, ANALYZE) EXECUTE read ({holes})", arguments)
         ((explained,),) = cursor.fetchall()
     plan = list(nodes((json.loads(explained) if isinstance(explained, str) else explained)[0]["Plan"]))
     indexes = [node for node in plan if "Index Name" in node]

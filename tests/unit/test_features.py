@@ -61,4 +61,4 @@ def test_a_context_feature_that_no_request_can_tell_is_refused() -> None:
 )
 def test_a_malformed_schema_is_refused_with_what_is_wrong(document: object, said: str) -> None:
     with pytest.raises(SchemaError, match=said):
-        FeatureSchema.from_json(document)  # type: ignore[arg-type]
+        FeatureSchema.from_json(document)

@@ -45,7 +45,7 @@ def test_a_row_scores_the_same_alone_and_in_a_crowd() -> None:
     st.integers(1, 40),
     st.booleans(),
 )
-def test_the_order_is_by_logit_then_distance_then_id(logits: np.ndarray, random: object, size: int, by: bool) -> None:  # type: ignore[type-arg]
+def test_the_order_is_by_logit_then_distance_then_id(logits: np.ndarray, random: object, size: int, by: bool) -> None:
     count = len(logits)
     generator = np.random.default_rng(count)
     ids = generator.permutation(count).astype(np.int64) - 3

@@ -1,0 +1,284 @@
+"""Data folders into the store: all or nothing, the same twice, and every bad row named."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import psycopg
+import pytest
+
+from db.load import load
+from db.move import move
+from hexbite.errors import DataError, StoreError, StoreUnavailable
+from hexbite.features import Feature, FeatureSchema
+from hexbite.folder import RESTAURANTS, SCHEMA, USERS
+from hexbite.geo import degrees_to_cell, degrees_to_cells
+
+ROOT = Path(__file__).parents[2]
+MONDAY = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+def users(count: int = 50, **columns: Any) -> pl.DataFrame:
+    ids = np.arange(count) * 7 - 20
+    return pl.DataFrame({"user_id": ids, "a": ids * 0.5, "b": np.arange(count)} | columns)
+
+
+def restaurants(count: int = 40, **columns: Any) -> pl.DataFrame:
+    draws = np.random.default_rng(1)
+    keys = {"restaurant_id": np.arange(count), "latitude": draws.uniform(-80, 80, count)}
+    return pl.DataFrame(
+        keys | {"longitude": draws.uniform(-180, 180, count), "c": np.arange(count, dtype=np.int32)} | columns
+    )
+
+
+def write(folder: Path, *, users: pl.DataFrame | None = None, restaurants: pl.DataFrame | None = None) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, frame in ((USERS, users), (RESTAURANTS, restaurants)):
+        if frame is not None:
+            frame.write_parquet(folder / name)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write(tmp_path / "data", users=users(), restaurants=restaurants())
+
+
+def everything(dsn: str) -> dict[str, list[Any]]:
+    with psycopg.connect(dsn) as connection:
+        return {
+            table: connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall()
+            for table in ("feature_schemas", "users", "restaurants")
+        }
+
+
+def one(dsn: str, statement: str, *parameters: Any) -> Any:
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute(statement, parameters).fetchone()
+    assert row is not None
+    return row[0] if len(row) == 1 else row
+
+
+def test_rows_arrive_as_they_are_and_restaurants_under_their_cells(migrated_database: str, folder: Path) -> None:
+    loaded = load(migrated_database, folder)
+    assert (loaded["users"].inserted, loaded["restaurants"].inserted) == (50, 40)
+    stored = everything(migrated_database)
+    assert [(row[1], row[2]) for row in stored["users"]] == [(i * 7 - 20, [(i * 7 - 20) * 0.5, i]) for i in range(50)]
+    frame = restaurants()
+    cells = degrees_to_cells(frame["latitude"].to_numpy(), frame["longitude"].to_numpy())
+    rows = [(row[1], row[2], row[3], row[4], row[5]) for row in stored["restaurants"]]
+    expected = zip(
+        *(frame[name] for name in ("restaurant_id", "latitude", "longitude")), cells, frame["c"], strict=True
+    )
+    assert rows == [(*row[:4], [row[4]]) for row in expected]
+
+
+def test_a_second_load_changes_nothing_and_a_changed_row_is_the_only_one_with_a_new_event_time(
+    migrated_database: str, folder: Path
+) -> None:
+    load(migrated_database, folder)
+    before = everything(migrated_database)
+    again = load(migrated_database, folder)
+    assert everything(migrated_database) == before
+    assert (again["users"].unchanged, again["restaurants"].unchanged) == (50, 40)
+    changed = users(b=[99, *range(1, 50)])
+    write(folder, users=changed)
+    assert load(migrated_database, folder)["users"].updated == 1
+    after = everything(migrated_database)
+    assert after["users"][1:] == before["users"][1:]
+    assert after["users"][0][2] == [-10.0, 99.0]
+    assert after["users"][0][3] > before["users"][0][3]
+
+
+def test_what_the_folder_no_longer_holds_is_removed_by_replace_and_kept_by_upsert(
+    migrated_database: str, folder: Path
+) -> None:
+    load(migrated_database, folder)
+    write(folder, users=users(10), restaurants=restaurants(10))
+    assert load(migrated_database, folder, mode="upsert")["users"].deleted == 0
+    assert one(migrated_database, "SELECT count(*) FROM users") == 50
+    assert load(migrated_database, folder)["users"].deleted == 40
+    assert one(migrated_database, "SELECT count(*) FROM users") == 10
+    assert one(migrated_database, "SELECT count(*) FROM restaurants") == 10
+
+
+def test_event_times_come_from_the_data_and_a_late_event_never_overwrites_a_newer_one(
+    migrated_database: str, tmp_path: Path
+) -> None:
+    times = [MONDAY + timedelta(hours=hour) for hour in range(50)]
+    folder = write(tmp_path / "timed", users=users(event_ts=times), restaurants=restaurants())
+    load(migrated_database, folder)
+    stamp = "SELECT event_ts, features[2] FROM users WHERE user_id = %s"
+    assert one(migrated_database, stamp, -20) == (MONDAY, 0.0)
+    late = users(3, b=[70, 71, 72], event_ts=[MONDAY + timedelta(hours=1)] * 3)
+    load(migrated_database, write(tmp_path / "timed", users=late), mode="upsert")
+    # Stored: hours 0, 1 and 2. The event of hour 1 wins over the first, and over its equal, and loses to the third.
+    assert [one(migrated_database, stamp, id_)[1] for id_ in (-20, -13, -6)] == [70.0, 71.0, 2.0]
+    assert one(migrated_database, stamp, -20)[0] == MONDAY + timedelta(hours=1)
+    report = load(migrated_database, folder, mode="upsert")["users"]
+    assert (report.older, report.updated, report.unchanged) == (1, 0, 2)
+
+
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+def test_event_times_of_any_unit_and_zone_mean_the_same_moment(
+    migrated_database: str, tmp_path: Path, unit: Any
+) -> None:
+    moments = pl.Series("event_ts", [MONDAY, None]).cast(pl.Datetime(unit, "UTC"))
+    aware = moments.dt.convert_time_zone("Asia/Bangkok")
+    naive = moments.dt.replace_time_zone(None)
+    for number, column in enumerate((moments, aware, naive)):
+        folder = write(tmp_path / str(number), users=users(2, event_ts=column), restaurants=restaurants())
+        load(migrated_database, folder)
+        assert one(migrated_database, "SELECT event_ts FROM users WHERE user_id = -20") == MONDAY
+        null_one = one(migrated_database, "SELECT event_ts FROM users WHERE user_id = -13")
+        assert datetime.now(UTC) - null_one < timedelta(minutes=5)
+
+
+def test_bad_rows_are_named_and_nothing_else_is_lost(migrated_database: str, folder: Path, tmp_path: Path) -> None:
+    load(migrated_database, folder)
+    bad_users = users(b=[float("nan"), None, float("inf"), 1e300, *range(4, 50)], event_ts=[MONDAY] * 50)
+    bad_users = pl.concat([bad_users, bad_users.filter(user_id=8), bad_users.head(1).with_columns(user_id=None)])
+    frame = restaurants(latitude=[91.0, None, *restaurants()["latitude"][2:]], c=list(range(100, 140)))
+    write(folder, users=bad_users, restaurants=frame)
+    rejected = tmp_path / "rejected.csv"
+    finished = subprocess.run(
+        [sys.executable, "-m", "db", "load", str(folder), "--rejected", str(rejected)],
+        cwd=ROOT,
+        env=os.environ | {"DATABASE_URL": migrated_database},
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert "row 1, id -13: b is missing" in finished.stderr
+    with rejected.open() as file:
+        rows = {(row["table"], row["id"]): row["reason"] for row in csv.DictReader(file)}
+    assert {id_ for table, id_ in rows if table == "users"} == {"-20", "-13", "-6", "1", "8", ""}
+    assert {id_ for table, id_ in rows if table == "restaurants"} == {"0", "1"}
+    assert "NaN" in rows["users", "-20"]
+    assert "out of range" in rows["restaurants", "0"]
+    # What was stored under a rejected id is still there, and whatever is good is new.
+    assert one(migrated_database, "SELECT count(*) FROM users") == 50
+    assert one(migrated_database, "SELECT features[2] FROM users WHERE user_id = -13") == 1.0
+    assert one(migrated_database, "SELECT features[1] FROM restaurants WHERE restaurant_id = 0") == 0.0
+    assert one(migrated_database, "SELECT count(*) FROM restaurants WHERE features[1] >= 100") == 38
+
+
+def test_missing_values_take_their_fill(migrated_database: str, folder: Path) -> None:
+    schema = FeatureSchema((Feature("b", 2.5), Feature("a")), (Feature("c"),))
+    (folder / SCHEMA).write_text(json.dumps(schema.to_json()))
+    write(folder, users=users(b=[None, *range(1, 50)]))
+    assert load(migrated_database, folder)["users"].rejections == []
+    assert one(migrated_database, "SELECT features FROM users WHERE user_id = -20") == [2.5, -10.0]
+    assert one(migrated_database, "SELECT user_features, user_fills FROM feature_schemas") == (
+        ["b", "a"],
+        [2.5, None],
+    )
+
+
+def test_schemas_live_side_by_side(migrated_database: str, folder: Path, tmp_path: Path) -> None:
+    load(migrated_database, folder)
+    before = everything(migrated_database)
+    wider = write(tmp_path / "wider", users=users(20, z=[1.5] * 20), restaurants=restaurants(20))
+    load(migrated_database, wider)
+    after = everything(migrated_database)
+    assert len(after["feature_schemas"]) == 2
+    for table, rows in before.items():
+        assert [row for row in after[table] if row[0] == rows[0][0]] == rows
+    assert one(migrated_database, "SELECT count(*) FROM users WHERE cardinality(features) = 3") == 20
+
+
+def test_one_table_alone_can_be_updated_where_the_schema_is_told(migrated_database: str, folder: Path) -> None:
+    load(migrated_database, folder)
+    (folder / RESTAURANTS).unlink()
+    with pytest.raises(DataError, match=r"schema\.json"):
+        load(migrated_database, folder, mode="upsert")
+    schema = FeatureSchema.from_names(["a", "b"], ["c"])
+    (folder / SCHEMA).write_text(json.dumps(schema.to_json()))
+    write(folder, users=users(1, b=[77]))
+    assert list(load(migrated_database, folder, mode="upsert")) == ["users"]
+    assert one(migrated_database, "SELECT features[2] FROM users WHERE user_id = -20") == 77.0
+    with pytest.raises(DataError, match="no such file"):
+        load(migrated_database, folder)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "said"),
+    [
+        (lambda f: (f / USERS).write_bytes((f / USERS).read_bytes()[:-100]), "cut off"),
+        (lambda f: (f / USERS).unlink(), "no such file"),
+        (lambda f: write(f, users=users(0)), "no rows"),
+        (lambda f: write(f, users=users().with_columns(a=pl.lit("x"))), "column a: must hold numbers"),
+        (lambda f: write(f, users=users().with_columns(pl.col("user_id").cast(pl.Float64))), "user_id: must hold int"),
+        (lambda f: write(f, users=users(event_ts=[1] * 50)), "event_ts: must be a timestamp"),
+        (lambda f: write(f, restaurants=restaurants().drop("latitude")), "column latitude: no such column"),
+        (lambda f: (f / SCHEMA).write_text("{"), "schema.json"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_changes_nothing(
+    migrated_database: str, folder: Path, break_it: Any, said: str
+) -> None:
+    load(migrated_database, folder)
+    before = everything(migrated_database)
+    break_it(folder)
+    with pytest.raises(DataError, match=said):
+        load(migrated_database, folder)
+    assert everything(migrated_database) == before
+
+
+def test_a_load_that_is_killed_half_way_leaves_the_old(migrated_database: str, tmp_path: Path) -> None:
+    folder = write(tmp_path / "data", users=users(), restaurants=restaurants())
+    load(migrated_database, folder)
+    before = everything(migrated_database)
+    write(folder, users=users(200_000), restaurants=restaurants(500, c=list(range(1, 501))))
+    with psycopg.connect(migrated_database) as holder:
+        # The load has merged its users when it comes to this restaurant, and waits.
+        holder.execute("SELECT FROM restaurants WHERE restaurant_id = 3 FOR UPDATE")
+        loader = subprocess.Popen(
+            [sys.executable, "-m", "db", "load", str(folder)],
+            cwd=ROOT,
+            env=os.environ | {"DATABASE_URL": migrated_database},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        with psycopg.connect(migrated_database, autocommit=True) as watcher:
+            waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            while watcher.execute(waiting).fetchone() is None:
+                assert loader.poll() is None
+            assert everything(migrated_database) == before
+            loader.send_signal(signal.SIGKILL)
+            loader.wait()
+    assert everything(migrated_database) == before
+    assert load(migrated_database, folder)["users"].inserted == 199_950
+
+
+def test_a_moved_restaurant_has_its_new_cell_in_every_schema(
+    migrated_database: str, folder: Path, tmp_path: Path
+) -> None:
+    load(migrated_database, folder)
+    load(migrated_database, write(tmp_path / "wider", users=users(2, z=[1, 2]), restaurants=restaurants()))
+    assert move(migrated_database, 3, -33.86, 151.2) == 2
+    with psycopg.connect(migrated_database) as connection:
+        places = connection.execute("SELECT latitude, h3_cell FROM restaurants WHERE restaurant_id = 3").fetchall()
+    assert places == [(-33.86, degrees_to_cell(-33.86, 151.2))] * 2
+    # A few centimetres, within the cell.
+    move(migrated_database, 3, -33.8600001, 151.2)
+    assert one(migrated_database, "SELECT max(latitude) FROM restaurants WHERE restaurant_id = 3") == -33.8600001
+    with pytest.raises(StoreError, match="no restaurant 999"):
+        move(migrated_database, 999, 1, 1)
+    with pytest.raises(StoreError, match="out of range"):
+        move(migrated_database, 3, 91, 1)
+
+
+def test_a_store_without_tables_or_away_is_an_error_that_says_so(fresh_database: str, folder: Path) -> None:
+    with pytest.raises(StoreError, match="python -m db upgrade"):
+        load(fresh_database, folder)
+    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+        load("postgresql://127.0.0.1:1/none", folder)
