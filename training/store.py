@@ -1,0 +1,109 @@
+"""Models in the BentoML model store: put one there, get one back."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+# Before its import: whoever trains did not ask for usage statistics to be sent.
+os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+
+import bentoml
+import numpy as np
+import torch
+from bentoml.exceptions import BentoMLException, NotFound
+
+import hexbite
+from hexbite.artifact import Artifact
+from hexbite.errors import ArtifactError, ModelStoreError
+
+_ROOT: Final = Path(__file__).resolve().parent.parent
+
+
+def save(artifact: Artifact, *, name: str) -> str:
+    """Put a model into the store as its newest version and return the tag.
+
+    What the artifact says of itself is metadata too, so that ``bentoml models get`` shows it. Raises ModelStoreError.
+    """
+    said = {
+        "fingerprint": artifact.schema.fingerprint,
+        "schema": artifact.schema.to_json(),
+        "training": artifact.training,
+        "metrics": artifact.metrics,
+        "data": artifact.data,
+    }
+    try:
+        with bentoml.models.create(name, labels={"framework": "hexbite"}, metadata=_told(said)) as model:
+            artifact.save(Path(model.path))
+    except (BentoMLException, OSError) as error:
+        raise ModelStoreError(f"the model cannot be stored as {name!r}: {error}") from error
+    return str(model.tag)
+
+
+def load(tag: str) -> tuple[str, Artifact]:
+    """A stored model by its tag (``name``, ``name:latest`` or ``name:version``), and its full tag.
+
+    Raises ModelStoreError where there is no such model, ArtifactError where it is none of ours.
+    """
+    try:
+        model = bentoml.models.get(tag)
+    except (NotFound, BentoMLException, ValueError) as error:
+        raise ModelStoreError(
+            f"the model store has no {tag!r}; `bentoml models list` shows what it has, "
+            "`python -m training train` makes one"
+        ) from error
+    return str(model.tag), Artifact.load(Path(model.path))
+
+
+def publish(source: str, *, name: str) -> str:
+    """Make a stored model, or a folder with a model's files, the newest version; the new tag.
+
+    Raises ModelStoreError or ArtifactError.
+    """
+    folder = Path(source)
+    if folder.is_dir():
+        origin, artifact = str(folder), Artifact.load(folder)
+    elif os.sep in source:
+        raise ArtifactError(f"{folder}: no such folder")
+    else:
+        origin, artifact = load(source)
+    artifact.training["published_from"] = origin
+    return save(artifact, name=name)
+
+
+def _told(document: Any) -> Any:
+    """The document without its nulls, which the store's metadata cannot hold."""
+    if isinstance(document, dict):
+        return {name: _told(value) for name, value in document.items() if value is not None}
+    if isinstance(document, list):
+        return [_told(value) for value in document]
+    return document
+
+
+def code_version() -> dict[str, str | None]:
+    """What a model was made by: the project's version and commit, and the libraries that its numbers depend on."""
+    return {
+        "hexbite": hexbite.__version__,
+        "commit": _commit(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _commit() -> str | None:
+    """The commit of this checkout, with a plus where files differ from it; None outside of one."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--exclude=*", "--abbrev=40"],  # noqa: S607 - whichever git is there
+            cwd=_ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None  # no git, or an unpacked archive
+    return described.stdout.strip()

@@ -1,0 +1,85 @@
+"""The two feature tables in memory: one float32 matrix each, and the way from an id to its row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from hexbite.errors import DataError, SchemaError
+from hexbite.features import Feature, FeatureSchema, Matrix
+from hexbite.folder import RESTAURANT_KEYS, RESTAURANTS, TRAIN, USER_KEYS, USERS, resolve_schema
+from training.parquet import Ids, column_names, parquet_files, read_columns, to_ids, to_matrix, to_numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Entities:
+    """Rows of users or restaurants: ``ids`` ``(N,)`` ascending, ``features`` ``(N, F)`` float32 in that order."""
+
+    ids: Ids
+    features: Matrix
+
+    def find(self, ids: Ids) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+        """The row of each of M ids, and whether it has one; where not, the row means nothing."""
+        first, last = self.ids[0], self.ids[-1]
+        if last - first + 1 == len(self.ids):
+            known = (ids >= first) & (ids <= last)
+            return np.where(known, ids - first, 0), known
+        rows = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
+        return rows, self.ids[rows] == ids
+
+
+class Tables(NamedTuple):
+    """A data folder's feature tables, and where its restaurants are: degrees ``(R,)`` in the order of their rows."""
+
+    schema: FeatureSchema
+    users: Entities
+    restaurants: Entities
+    lats_deg: npt.NDArray[np.float64]
+    lngs_deg: npt.NDArray[np.float64]
+
+
+def read_tables(folder: Path, schema: FeatureSchema | None = None) -> Tables:
+    """Read both tables of a data folder.
+
+    ``schema`` is that of a published model, whose fills then apply; None takes the folder's. Raises DataError where a
+    file cannot be used, SchemaError where the folder's features are not the model's.
+    """
+    if not folder.is_dir():
+        raise DataError("is no folder", path=folder)
+    found = _folder_schema(folder)
+    if schema is not None and schema.fingerprint != found.fingerprint:
+        raise SchemaError(
+            f"{folder} has the feature schema {found.fingerprint[:12]}, the model was trained on "
+            f"{schema.fingerprint[:12]}; name the folder that goes with the model, or another model"
+        )
+    schema = schema or found
+    users, _ = _read(folder / USERS, USER_KEYS, schema.user)
+    restaurants, positions = _read(folder / RESTAURANTS, RESTAURANT_KEYS, schema.restaurant)
+    return Tables(schema, users, restaurants, *positions)
+
+
+def _folder_schema(folder: Path) -> FeatureSchema:
+    has_clicks = any((folder / TRAIN).glob("*.parquet"))
+    return resolve_schema(
+        folder,
+        user_columns=column_names(folder / USERS),
+        restaurant_columns=column_names(folder / RESTAURANTS),
+        click_columns=column_names(parquet_files(folder / TRAIN)[0]) if has_clicks else None,
+    )
+
+
+def _read(
+    path: Path, keys: tuple[str, ...], features: tuple[Feature, ...]
+) -> tuple[Entities, list[npt.NDArray[np.float64]]]:
+    frame = read_columns(path, [*keys, *(feature.name for feature in features)])
+    ids = to_ids(frame[keys[0]], path)
+    order = np.argsort(ids, kind="stable")
+    repeated = int(np.count_nonzero(np.diff(ids[order]) == 0))
+    if repeated:
+        raise DataError("occurs more than once; keep one row an id", path=path, column=keys[0], count=repeated)
+    numbers = [to_numbers(frame[name], path)[order] for name in keys[1:]]
+    return Entities(ids[order], to_matrix(frame, features, path)[order]), numbers
