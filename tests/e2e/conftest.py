@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import psycopg
 import pytest
+
+from tests.databases import new_database
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,13 +36,6 @@ def run(*command: str, environment: Mapping[str, str], cwd: Path = ROOT) -> str:
     )
     assert finished.returncode == 0, f"{command}:\n{finished.stdout}\n{finished.stderr}"
     return finished.stdout
-
-
-def new_database(server_dsn: str, name: str) -> str:
-    with psycopg.connect(server_dsn, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        connection.execute(f'CREATE DATABASE "{name}"')
-    return psycopg.conninfo.make_conninfo(server_dsn, dbname=name)
 
 
 def environment_of(dsn: str, home: Path) -> dict[str, str]:

@@ -7,7 +7,8 @@ import httpx
 import polars as pl
 import pytest
 
-from tests.e2e.conftest import environment_of, new_database, run, serve
+from tests.databases import new_database
+from tests.e2e.conftest import environment_of, run, serve
 
 TIMES_SQUARE = {"latitude": 40.758, "longitude": -73.9855, "max_dist": 2_000.0}
 

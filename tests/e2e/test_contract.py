@@ -61,10 +61,10 @@ def test_a_user_can_be_written_in_several_ways_in_path_and_body(client: httpx.Cl
 
 
 def test_without_candidates_everything_in_range_is_ranked(client: httpx.Client, world: pl.DataFrame) -> None:
-    near = set(world["restaurant_id"].to_numpy()[metres(world) <= 4_000].tolist())
+    near = set(world["restaurant_id"].to_numpy()[metres(world) <= 12_000].tolist())
     assert 100 < len(near) < 1_000
     for fields in ({}, {"candidate_restaurant_ids": None}):
-        found = ask(client, max_dist=4_000, size=1_000, **fields)["restaurants"]
+        found = ask(client, max_dist=12_000, size=1_000, **fields)["restaurants"]
         assert {restaurant["id"] for restaurant in found} == near
 
 

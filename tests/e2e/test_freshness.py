@@ -12,7 +12,8 @@ import psycopg
 import pytest
 
 from hexbite.geo import degrees_to_cell
-from tests.e2e.conftest import ROOT, Line, environment_of, new_database, run, serve
+from tests.databases import new_database
+from tests.e2e.conftest import ROOT, Line, environment_of, run, serve
 
 HERE = {"latitude": 13.9, "longitude": 100.6, "max_dist": 3_000.0, "size": 1_000}
 
