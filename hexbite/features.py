@@ -46,7 +46,7 @@ class Feature:
             raise SchemaError(f"feature name {self.name!r} is not an identifier; use letters, digits and _")
         if self.name in RESERVED:
             raise SchemaError(f"feature name {self.name!r} is taken by a column with a meaning of its own")
-        if self.fill is not None and not abs(self.fill) <= np.finfo(np.float32).max:
+        if self.fill is not None and not abs(self.fill) <= float(np.finfo(np.float32).max):
             raise SchemaError(f"feature {self.name}: its fill must be a finite float32, not {self.fill}")
 
 

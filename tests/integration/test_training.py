@@ -1,0 +1,271 @@
+"""From a data folder to a stored model, by the commands that a person types."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from data.synthetic import Sizes, write_world
+from hexbite.artifact import Artifact
+from hexbite.errors import DataError
+from hexbite.features import Feature, FeatureSchema
+from hexbite.ranker import RankNet, logits_to_scores
+from training.clicks import ClickFiles, Clicks
+from training.loop import Settings, assemble, logits, train
+from training.survey import Split, survey
+from training.tables import read_tables
+
+ROOT = Path(__file__).parents[2]
+USERS, RESTAURANTS = "user_features.parquet", "restaurant_features.parquet"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("training") / "world"
+    write_world(folder, Sizes(300, 200, 30_000, 4_000, 10), seed=3, files=3)
+    return folder
+
+
+@pytest.fixture
+def copy(world: Path, tmp_path: Path) -> Path:
+    """The world, to be broken."""
+    for path in world.rglob("*"):
+        if path.is_file():
+            target = tmp_path / "copy" / path.relative_to(world)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    return tmp_path / "copy"
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    return os.environ | {"BENTOML_HOME": str(tmp_path_factory.mktemp("store")), "BENTOML_DO_NOT_TRACK": "True"}
+
+
+def command(environment: Mapping[str, str], *arguments: str, status: int = 0) -> "subprocess.CompletedProcess[str]":
+    finished = subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert finished.returncode == status, finished.stdout + finished.stderr
+    return finished
+
+
+def change(path: Path, **columns: Any) -> None:
+    pl.read_parquet(path).with_columns(**columns).write_parquet(path)
+
+
+def fit(folder: Path, **settings: Any) -> Any:
+    chosen = Settings(**{"epochs": 2, "holdout": 0.1} | settings)
+    split = Split(ClickFiles(folder, "train", read_tables(folder)), chosen.holdout, chosen.seed)
+    found = survey(split)
+    return split, found, train(split, found, chosen, lambda _: None)
+
+
+def test_a_model_learns_the_drawn_world_nearly_as_well_as_can_be(world: Path) -> None:
+    ceiling = json.loads((world / "world.json").read_text())["ceiling"]
+    split, _, trained = fit(world, epochs=3)
+    rows, _ = ClickFiles(world, "test", split.files.tables).read(world / "test" / "test_00.parquet")
+    correct = (logits(trained.ranker, split.files.tables, rows) > 0) == (rows.click > 0)
+    assert correct.mean() > ceiling["accuracy"] - 0.02
+    assert trained.best.validation["auc"] > 0.97
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit_and_another_does_not(world: Path) -> None:
+    first, again, other = (fit(world, epochs=1, seed=seed)[2].ranker.tensors() for seed in (1, 1, 2))
+    assert all(bool((first[name] == again[name]).all()) for name in first)
+    assert not bool((first["weight"] == other["weight"]).all())
+
+
+def test_every_training_row_is_met_once_an_epoch_and_no_validation_row_ever(world: Path) -> None:
+    split, found, _ = fit(world, epochs=1)
+    met = Clicks.concatenate(list(split.training_rows(np.array([2, 0, 1]))))
+    assert len(met) == found.rows
+    assert len(met) + len(found.validation) == 30_000
+    assert 0.08 < len(found.validation) / 30_000 < 0.12
+    everything = pl.read_parquet(world / "train" / "*.parquet").sum()
+    assert int(met.user.sum() + found.validation.user.sum()) == everything["user_id"].item()
+    assert int(met.click.sum() + found.validation.click.sum()) == everything["click"].item()
+
+
+def test_standardisation_is_computed_on_the_tables_and_streamed_for_the_context(copy: Path) -> None:
+    draws = np.random.default_rng(0)
+    for path in sorted((copy / "train").glob("*.parquet")):
+        count = pl.scan_parquet(path).select(pl.len()).collect().item()
+        change(path, distance_m=pl.Series(draws.gamma(2.0, 800.0, count)) + 1e5)
+    (copy / "schema.json").unlink()
+    change(copy / USERS, f29=pl.lit(0.1, pl.Float32))
+    split = Split(ClickFiles(copy, "train", read_tables(copy)), 0.0, 0)
+    found = survey(split)
+    tables = split.files.tables
+    assert tables.schema.names("context") == ("distance_m",)
+    mean, std = found.standardisation
+    np.testing.assert_allclose(mean[:30], tables.users.features.mean(axis=0, dtype=np.float64))
+    np.testing.assert_allclose(std[30:40], tables.restaurants.features.std(axis=0, dtype=np.float64))
+    metres = pl.read_parquet(copy / "train" / "*.parquet")["distance_m"].cast(pl.Float32).cast(pl.Float64).to_numpy()
+    np.testing.assert_allclose((mean[40], std[40]), (metres.mean(), metres.std()), rtol=1e-9)
+    assert std[29] == 1.0
+
+
+def test_sparse_ids_in_any_order_train_the_same_model(world: Path, copy: Path) -> None:
+    def sparse(name: str) -> pl.Expr:
+        return pl.col(name) * 1_000_003 - 7_000_000_000
+
+    for path, names in ((copy / USERS, ["user_id"]), (copy / RESTAURANTS, ["restaurant_id"])):
+        pl.read_parquet(path).with_columns(sparse(name) for name in names).reverse().write_parquet(path)
+    for path in (copy / "train").glob("*.parquet"):
+        change(path, user_id=sparse("user_id"), restaurant_id=sparse("restaurant_id"))
+    ours, theirs = fit(world, epochs=1)[2].ranker.tensors(), fit(copy, epochs=1)[2].ranker.tensors()
+    for name, weights in ours.items():
+        np.testing.assert_allclose(weights.numpy(), theirs[name].numpy(), rtol=1e-6, atol=1e-9)
+
+
+def test_float64_files_and_fills_mean_the_same_as_in_the_store(copy: Path) -> None:
+    frame = pl.read_parquet(copy / USERS).with_columns(pl.col("f00").cast(pl.Float64))
+    frame.with_columns(f00=pl.when(pl.col("user_id") < 9).then(None).otherwise(pl.col("f00"))).write_parquet(
+        copy / USERS
+    )
+    with pytest.raises(DataError, match=r"user_features.parquet, column f00: missing.*\(9 rows\)"):
+        read_tables(copy)
+    document = json.loads((copy / "schema.json").read_text())
+    document["user"][0]["fill"] = 0.25
+    (copy / "schema.json").write_text(json.dumps(document))
+    tables = read_tables(copy)
+    assert tables.users.features[:9, 0].tolist() == [0.25] * 9
+    # A model's own fills apply, whatever the folder says.
+    schema = FeatureSchema.from_json(document)
+    other = FeatureSchema((Feature("f00", -1.0), *schema.user[1:]), schema.restaurant)
+    assert read_tables(copy, other).users.features[0, 0] == -1.0
+
+
+def test_the_folded_ranker_is_the_trained_network(world: Path) -> None:
+    split, found, trained = fit(world, epochs=1)
+    rows = assemble(split.files.tables, found.validation)
+    assert trained.ranker.width == rows.shape[1] == RankNet(40).first.in_features
+    scores = logits_to_scores(trained.ranker.logits(rows))
+    assert np.corrcoef(scores, found.validation.click)[0, 1] > 0.7
+
+
+@pytest.mark.parametrize(
+    ("break_it", "said"),
+    [
+        (lambda f: change(f / "train/train_01.parquet", user_id=pl.lit(300)), r"train_01.*user_id.*\(10,000 rows\)"),
+        (lambda f: change(f / "train/train_02.parquet", restaurant_id=pl.lit(-1)), r"train_02.*restaurant_id"),
+        (lambda f: change(f / "train/train_00.parquet", click=pl.lit(2)), r"train_00.*click: neither 0 nor 1"),
+        (lambda f: change(f / "train/train_00.parquet", click=pl.lit(None, pl.Int64)), "click: missing"),
+        (lambda f: change(f / USERS, f03=pl.lit(float("nan"))), r"f03: NaN.*\(300 rows\)"),
+        (lambda f: change(f / RESTAURANTS, f03=pl.lit("x")), "f03: must hold numbers"),
+        (lambda f: change(f / USERS, user_id=pl.lit(1)), r"user_id: occurs more than once.*\(299 rows\)"),
+        (lambda f: pl.read_parquet(f / USERS).drop("f03").write_parquet(f / USERS), "f03: no such column"),
+        (
+            lambda f: pl.read_parquet(f / "train/train_00.parquet").clear().write_parquet(f / "train/train_00.parquet"),
+            "train_00.parquet: holds no rows",
+        ),
+        (lambda f: (f / "train/train_01.parquet").write_bytes(b"PAR1 cut"), "train_01.*cut off"),
+        (lambda f: [path.unlink() for path in (f / "train").iterdir()], "train: no parquet file"),
+        (lambda f: [change(path, click=pl.lit(0)) for path in (f / "train").iterdir()], "all .* rows say click 0"),
+    ],
+)
+def test_what_cannot_be_used_is_an_error_that_names_file_column_and_count(copy: Path, break_it: Any, said: str) -> None:
+    break_it(copy)
+    with pytest.raises(DataError, match=said):
+        survey(Split(ClickFiles(copy, "train", read_tables(copy)), 0.1, 0))
+
+
+def test_a_context_value_that_is_no_number_is_an_error(copy: Path) -> None:
+    for path in (copy / "train").iterdir():
+        change(path, distance_m=pl.when(pl.int_range(pl.len()) < 4).then(float("inf")).otherwise(1.0))
+    (copy / "schema.json").unlink()
+    with pytest.raises(DataError, match=r"train_00.parquet, column distance_m: NaN, infinite.*\(4 rows\)"):
+        survey(Split(ClickFiles(copy, "train", read_tables(copy)), 0.1, 0))
+
+
+def test_unknown_ids_can_be_left_out_and_are_counted(copy: Path, environment: Mapping[str, str]) -> None:
+    for table, column in ((USERS, "user_id"), (RESTAURANTS, "restaurant_id")):
+        pl.read_parquet(copy / table).filter(pl.col(column) > 5).write_parquet(copy / table)
+    refused = command(environment, "training", "train", "--data", str(copy), status=1)
+    assert refused.stderr.splitlines()[-1].startswith("error: ")
+    assert "--unknown skip" in refused.stderr
+    trained = command(
+        environment, "training", "train", "--data", str(copy), "--unknown", "skip", "--epochs", "1", "--name", "skipped"
+    )
+    rows = pl.read_parquet(copy / "train" / "*.parquet")
+    left_out = rows.filter((pl.col("user_id") <= 5) | (pl.col("restaurant_id") <= 5)).height
+    assert f"{left_out:,} rows left out" in trained.stdout
+
+
+def test_a_model_goes_through_the_store_with_all_that_is_known_of_it(
+    world: Path, environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    trained = command(environment, "training", "train", "--data", str(world), "--epochs", "2")
+    tag = trained.stdout.splitlines()[-1]
+    assert tag.startswith("hexbite:")
+    shown = json.loads(command(environment, "bentoml", "models", "get", tag, "-o", "json").stdout)
+    told = shown["metadata"]
+    assert told["data"]["train_rows"] + told["data"]["validation_rows"] == 30_000
+    assert told["metrics"]["validation"]["auc"] > 0.9
+    assert told["training"]["code"]["hexbite"]
+    folder = Path(command(environment, "bentoml", "models", "get", tag, "-o", "path").stdout.strip())
+    assert {path.name for path in folder.iterdir()} == {"ranker.safetensors", "model.json", "model.yaml"}
+    artifact = Artifact.load(folder)
+    assert told["fingerprint"] == artifact.schema.fingerprint
+    np.testing.assert_allclose(
+        artifact.user_mean, read_tables(world).users.features.mean(axis=0, dtype=np.float64), rtol=1e-6
+    )
+
+    newer = command(environment, "training", "train", "--data", str(world), "--epochs", "1").stdout.splitlines()[-1]
+    assert "hexbite:latest" not in (tag, newer)
+    back = command(environment, "training", "publish", tag).stdout.strip()
+    assert back not in (tag, newer)
+    latest = Path(command(environment, "bentoml", "models", "get", "hexbite:latest", "-o", "path").stdout.strip())
+    assert (latest / "ranker.safetensors").read_bytes() == (folder / "ranker.safetensors").read_bytes()
+
+    report = tmp_path / "figures.json"
+    printed = command(
+        environment, "training", "evaluate", "--data", str(world), "--model", tag, "--json", str(report)
+    ).stdout
+    assert "AUC" in printed
+    figures = json.loads(report.read_text())
+    assert figures["model"] == tag
+    assert figures["clicks"]["auc"]["model"]["low"] > figures["clicks"]["auc"]["most_visited"]["high"]
+
+    pairs, out = tmp_path / "pairs.parquet", tmp_path / "scores.parquet"
+    pl.DataFrame({"user_id": [5, 7, 5], "restaurant_id": [9, 0, 9]}).write_parquet(pairs)
+    arguments = ["--data", str(world), "--pairs", str(pairs), "--out", str(out), "--model", tag]
+    command(environment, "training", "score", *arguments)
+    scored = pl.read_parquet(out)
+    assert scored["user_id"].to_list() == [5, 7, 5]
+    tables = read_tables(world)
+    expected = artifact.ranker.logits(
+        np.hstack([tables.users.features[[5, 7, 5]], tables.restaurants.features[[9, 0, 9]]])
+    )
+    np.testing.assert_allclose(scored["logit"].to_numpy(), expected)
+    np.testing.assert_allclose(scored["score"].to_numpy(), 1 / (1 + np.exp(-expected)))
+    pl.DataFrame({"user_id": [5, 999], "restaurant_id": [9, 0]}).write_parquet(pairs)
+    assert "column user_id" in command(environment, "training", "score", *arguments, status=1).stderr
+    assert "1 left out" in command(environment, "training", "score", *arguments, "--unknown", "skip").stdout
+
+
+def test_a_folder_of_another_schema_and_a_model_that_does_not_exist_are_errors_of_one_line(
+    world: Path, copy: Path, environment: Mapping[str, str]
+) -> None:
+    command(environment, "training", "train", "--data", str(world), "--epochs", "1", "--name", "one")
+    (copy / "schema.json").unlink()
+    change(copy / USERS, extra=pl.lit(1.0))
+    for arguments, said in (
+        (("evaluate", "--data", str(copy), "--model", "one:latest"), "feature schema"),
+        (("evaluate", "--data", str(world), "--model", "none:latest"), "no 'none:latest'"),
+        (("publish", "none:latest"), "no 'none:latest'"),
+        (("publish", str(world)), "not a complete model folder"),
+        (("train", "--data", str(world / "nowhere")), "is no folder"),
+    ):
+        finished = command(environment, "training", *arguments, status=1)
+        assert finished.stderr.splitlines()[-1].startswith("error: ")
+        assert said in finished.stderr
+        assert "Traceback" not in finished.stderr

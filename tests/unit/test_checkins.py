@@ -1,0 +1,209 @@
+"""Check-ins to a data folder: no leak from after the split, no answer given away, no dirty row unnoticed."""
+
+import gzip
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from data.checkins import Protocol, write_checkins
+from hexbite.errors import DataError
+from hexbite.geo import distances_m
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+TOWN = (40.75, -73.98)
+TABLES = ("user_features.parquet", "restaurant_features.parquet")
+
+
+def town(seed: int = 0, people: int = 40, places: int = 120, steps: int = 60) -> tuple[list[str], list[str]]:
+    """Lines of check-ins and of venues: people wander, every three hours or so, between places a few km apart."""
+    draws = np.random.default_rng(seed)
+    lats = TOWN[0] + draws.uniform(-0.02, 0.02, places)
+    lngs = TOWN[1] + draws.uniform(-0.02, 0.02, places)
+    checkins = []
+    for person in range(people):
+        at = START + timedelta(hours=float(draws.uniform(0, 5)))
+        for _ in range(steps):
+            place = int(min(draws.geometric(0.03), places) - 1)
+            at += timedelta(minutes=float(draws.uniform(30, 300)))
+            checkins.append(line(person * 10, at, lats[place], lngs[place], 1_000 + place))
+    venues = [f'{1_000 + place}\tBar "{place}"\t{lats[place]}\t{lngs[place]}' for place in range(places)]
+    return checkins, venues
+
+
+def line(person: object, at: datetime | str, lat: object, lng: object, venue: object) -> str:
+    time = at.strftime("%Y-%m-%dT%H:%M:%SZ") if isinstance(at, datetime) else at
+    return f"{person}\t{time}\t{lat}\t{lng}\t{venue}"
+
+
+def write(path: Path, lines: list[str]) -> Path:
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def imported(tmp_path: Path, checkins: list[str], venues: list[str] | None = None, **options: Any) -> Path:
+    source = write(tmp_path / "checkins.tsv", checkins)
+    named = None if venues is None else write(tmp_path / "venues.tsv", venues)
+    strict = options.pop("strict", False)
+    write_checkins(source, tmp_path / "out", venues=named, protocol=Protocol(**options), strict=strict)
+    return tmp_path / "out"
+
+
+def test_the_five_artifacts_are_written_and_described(tmp_path: Path) -> None:
+    checkins, venues = town()
+    out = imported(tmp_path, checkins, venues)
+    names = {path.name for path in out.iterdir()}
+    assert {*TABLES, "train", "test", "requests.parquet", "schema.json", "source.json"} == names
+    schema = json.loads((out / "schema.json").read_text())
+    for table, group in zip(TABLES, ("user", "restaurant"), strict=True):
+        for feature in schema[group]:
+            assert feature["description"]
+            assert not feature["name"].startswith("f0")
+            values = pl.read_parquet(out / table)[feature["name"]]
+            assert values.dtype == pl.Float32
+            assert values.drop_nulls().is_finite().all()
+            assert values.null_count() == 0 or feature["fill"] is not None
+    assert [feature["name"] for feature in schema["context"]] == ["distance_m"]
+
+
+def test_nothing_after_the_split_reaches_a_feature_or_a_train_row(tmp_path: Path) -> None:
+    checkins, venues = town()
+    split = START + timedelta(days=4)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    whole = imported(tmp_path / "a", checkins, venues, split=split)
+    draws = np.random.default_rng(9)
+    # The same past, another future: other places, other times, other people.
+    past = [row for row in checkins if row.split("\t")[1] < split.strftime("%Y-%m-%dT%H:%M:%SZ")]
+    future = [
+        line(int(draws.integers(50)) * 10, split + timedelta(minutes=i), TOWN[0] + 0.001, TOWN[1], 1_000 + i % 120)
+        for i in range(1, 900)
+    ]
+    other = imported(tmp_path / "b", past + future, venues, split=split)
+    for name in (*TABLES, "train/train_00.parquet"):
+        assert (whole / name).read_bytes() == (other / name).read_bytes()
+    assert (whole / "requests.parquet").read_bytes() != (other / "requests.parquet").read_bytes()
+    last = pl.read_parquet(whole / TABLES[0])["event_ts"].max()
+    assert isinstance(last, datetime)
+    assert last < split
+
+
+def test_a_person_stands_where_their_previous_check_in_was_and_never_at_the_visited_place(tmp_path: Path) -> None:
+    checkins, venues = town()
+    out = imported(tmp_path, checkins, venues)
+    parsed = sorted(
+        ((int(user), time, int(venue)) for user, time, _, _, venue in (row.split("\t") for row in checkins)),
+    )
+    before = {
+        (user, time): (parsed[number - 1][2], parsed[number - 1][1])
+        for number, (user, time, _) in enumerate(parsed)
+        if number and parsed[number - 1][0] == user
+    }
+    spots = {int(id_): (float(lat), float(lng)) for id_, _, lat, lng in (row.split("\t") for row in venues)}
+    requests = pl.read_parquet(out / "requests.parquet")
+    assert len(requests) > 100
+    for request in requests.iter_rows(named=True):
+        previous, at = before[request["user_id"], request["visited_at"].strftime("%Y-%m-%dT%H:%M:%SZ")]
+        assert previous != request["visited_restaurant_id"]
+        assert (request["latitude"], request["longitude"]) == spots[previous]
+        assert request["visited_at"] - datetime.fromisoformat(at) <= timedelta(hours=24)
+        away = distances_m(
+            request["latitude"], request["longitude"], *(np.array([x]) for x in spots[request["visited_restaurant_id"]])
+        )
+        assert away[0] <= 2_000
+
+
+def test_a_check_in_that_is_too_old_tells_no_place(tmp_path: Path) -> None:
+    checkins, venues = town()
+    one_hour = pl.read_parquet(imported(tmp_path, checkins, venues, max_age_h=1.0) / "requests.parquet")
+    day = pl.read_parquet(imported(tmp_path, checkins, venues, max_age_h=24.0) / "requests.parquet")
+    assert 0 < len(one_hour) < len(day) / 2
+
+
+def test_negatives_are_other_places_in_reach_and_distances_are_from_where_the_person_stood(tmp_path: Path) -> None:
+    checkins, venues = town()
+    out = imported(tmp_path, checkins, venues, negatives=5, radius_m=1_500)
+    rows = pl.read_parquet(out / "test" / "*.parquet")
+    requests = pl.read_parquet(out / "requests.parquet")
+    assert rows["click"].sum() == len(requests)
+    assert 3 < (rows["click"] == 0).sum() / rows["click"].sum() <= 5
+    assert rows["distance_m"].max() <= 1_500
+    places = pl.read_parquet(out / TABLES[1]).select("restaurant_id", "latitude", "longitude")
+    at = requests.select("user_id", lat="latitude", lng="longitude")
+    joined = rows.join(places, on="restaurant_id").join(at, on="user_id")
+    away = distances_m(*(joined[name].to_numpy() for name in ("lat", "lng", "latitude", "longitude")))
+    # Whoever has several requests stood at several spots: one of them is the row's.
+    off = joined.with_columns(off=(pl.Series(away) - pl.col("distance_m")).abs())
+    best = off.group_by("user_id", "restaurant_id", "click", "distance_m").agg(pl.col("off").min())
+    assert best["off"].max() < 0.1
+
+
+def test_the_same_seed_draws_the_same_negatives(tmp_path: Path) -> None:
+    checkins, venues = town()
+
+    def read(seed: int) -> bytes:
+        return (imported(tmp_path, checkins, venues, seed=seed) / "train" / "train_00.parquet").read_bytes()
+
+    first = read(seed=1)
+    assert read(seed=1) == first
+    assert read(seed=2) != first
+
+
+def test_gzip_windows_line_ends_and_no_venues_give_the_same_world(tmp_path: Path) -> None:
+    checkins, _ = town()
+    plain = imported(tmp_path, checkins)
+    expected = [(plain / name).read_bytes() for name in (*TABLES, "requests.parquet")]
+    packed = tmp_path / "packed.tsv.gz"
+    packed.write_bytes(gzip.compress(("\ufeff" + "\r\n".join(checkins) + "\r\n\r\n").encode()))
+    write_checkins(packed, tmp_path / "out", venues=None, protocol=Protocol())
+    assert [(tmp_path / "out" / name).read_bytes() for name in (*TABLES, "requests.parquet")] == expected
+
+
+DIRTY = {
+    "short rows": ["7\t2026-01-01T00:00:00Z\t1.0", "7"],
+    "unparsable user ids": [line("bob", START, *TOWN, 1_001)],
+    "unparsable times": [line(7, "yesterday", *TOWN, 1_001), line(7, "", *TOWN, 1_001)],
+    "unparsable coordinates": [line(7, START, "north", 1, 1_001), line(7, START, "nan", 1, 1_001)],
+    "unparsable venue ids": [line(7, START, *TOWN, "the bar")],
+    "coordinates out of range": [line(7, START, 91, 0, 1_001), line(7, START, 0, 181, 1_001)],
+    "coordinates that wander": [line(7, START, TOWN[0] + 1, TOWN[1], 1_001)],
+    "rows with surplus fields (ignored)": ["7" + town()[0][0].removeprefix("0") + "\tmore"],
+}
+
+
+@pytest.mark.parametrize("kind", DIRTY)
+def test_dirty_rows_are_counted_by_kind_and_fatal_only_where_that_is_asked(tmp_path: Path, kind: str) -> None:
+    checkins, venues = town()
+    out = imported(tmp_path, checkins + DIRTY[kind], venues)
+    assert json.loads((out / "source.json").read_text())["dirty"]["checkins"] == {kind: len(DIRTY[kind])}
+    before = (out / "source.json").read_bytes()
+    with pytest.raises(DataError, match="--strict"):
+        imported(tmp_path, checkins + DIRTY[kind], venues, strict=True)
+    assert (out / "source.json").read_bytes() == before
+
+
+def test_a_repeated_row_counts_once(tmp_path: Path) -> None:
+    checkins, venues = town()
+    plain = (imported(tmp_path, checkins, venues) / TABLES[0]).read_bytes()
+    out = imported(tmp_path, checkins + checkins[:25], venues)
+    assert json.loads((out / "source.json").read_text())["dirty"]["checkins"] == {"duplicates": 25}
+    assert (out / TABLES[0]).read_bytes() == plain
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "no usable check-in"),
+        (b"nothing\n", "no usable check-in"),
+        (gzip.compress(b"1\t2026-01-01T00:00:00Z\t1\t1\t1\n" * 1000)[:-20], "cut off"),
+    ],
+)
+def test_a_file_without_anything_to_use_is_an_error_that_names_it(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "checkins.tsv").write_bytes(content)
+    with pytest.raises(DataError, match=rf"checkins\.tsv.*{said}"):
+        write_checkins(tmp_path / "checkins.tsv", tmp_path / "out", venues=None, protocol=Protocol())
+    assert not (tmp_path / "out").exists()
