@@ -12,10 +12,10 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock bench-load clean
+.PHONY: help setup demo test check format lock bench-load bench-synthetic clean
 
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 setup: $(INSTALLED) ## the environment in .venv/, with pinned dependencies
 
@@ -54,6 +54,9 @@ CUDA := cuda-bindings cuda-pathfinder cuda-toolkit triton nvidia-cublas nvidia-c
 
 bench-load: $(INSTALLED) ## a million users and 100,000 restaurants into the feature store
 	$(BIN)/python -m tests.benchmarks.bench_load
+
+bench-synthetic: $(INSTALLED) ## five million click rows drawn
+	$(BIN)/python -m tests.benchmarks.bench_synthetic
 
 clean: ## forget the demo's world; the model store and the feature store stay
 	rm -rf data/demo

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import polars as pl
 import pytest
 
 from data.checkins import Protocol, write_checkins
+from data.history import SCHEMA
 from hexbite.errors import DataError
+from hexbite.features import Feature
 from hexbite.geo import distances_m
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -207,3 +210,14 @@ def test_a_file_without_anything_to_use_is_an_error_that_names_it(tmp_path: Path
     with pytest.raises(DataError, match=rf"checkins\.tsv.*{said}"):
         write_checkins(tmp_path / "checkins.tsv", tmp_path / "out", venues=None, protocol=Protocol())
     assert not (tmp_path / "out").exists()
+
+
+def test_the_documented_features_are_the_ones_that_are_written() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "features.md").read_text()
+    rows = re.findall(r"^\| `(\w+)`(?: to `(\w+)`)? \| (\S+) \| (.+) \|$", document, re.MULTILINE)
+    told = []
+    for first, last, missing, description in rows:
+        stem, number = first.rsplit("_", 1) if last else (first, "0")
+        names = [f"{stem}_{n:02}" for n in range(int(number), int(last[-2:]) + 1)] if last else [first]
+        told += [Feature(name, None if missing == "error" else float(missing), description) for name in names]
+    assert told == [*SCHEMA.user, *SCHEMA.restaurant, *SCHEMA.context]
