@@ -80,27 +80,31 @@ def _prepare(environment: Mapping[str, str]) -> str:
         if trained["world"] == world and _is_stored(trained["model"], environment):
             _out.print(f"model {trained['model']} is there already")
             return str(trained["model"])
-    tag = _run("training", "train", "--data", "data/demo", environment=environment, captured=True).splitlines()[-1]
+    tag = _run("training", "train", "--data", "data/demo", environment=environment)
     _TRAINED.write_text(json.dumps({"world": world, "model": tag}))
     return tag
 
 
-def _run(module: str, *arguments: str, environment: Mapping[str, str], captured: bool = False) -> str:
-    """One of the project's commands, as a person would type it; its last lines where they are wanted."""
+def _run(module: str, *arguments: str, environment: Mapping[str, str]) -> str:
+    """One of the project's commands, as a person would type it, printing as it goes; the last line that it printed."""
     _out.print(f"$ python -m {shlex.join([module, *arguments])}", style="bold", highlight=False)
-    finished = subprocess.run(  # noqa: S603 - our own module
-        [sys.executable, "-m", module, *arguments],
-        cwd=_ROOT,
-        env=environment,
-        stdout=subprocess.PIPE if captured else None,
-        text=True,
-        check=False,
-    )
-    if finished.returncode:
-        raise DemoError(f"python -m {module} ended with status {finished.returncode}; its message is above")
-    if captured:
-        sys.stdout.write(finished.stdout)
-    return finished.stdout or ""
+    last = ""
+    with subprocess.Popen(  # noqa: S603 - our own module
+        [sys.executable, "-m", module, *arguments], cwd=_ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    ) as command:
+        assert command.stdout is not None
+        try:
+            for line in command.stdout:
+                last = line.strip()
+                sys.stdout.write(line)
+                sys.stdout.flush()
+        except KeyboardInterrupt:
+            # Ctrl-C reaches the command by itself, another signal does not.
+            command.terminate()
+            raise
+    if command.returncode:
+        raise DemoError(f"python -m {module} ended with status {command.returncode}; its message is above")
+    return last
 
 
 def _is_stored(tag: str, environment: Mapping[str, str]) -> bool:

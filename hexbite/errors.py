@@ -54,6 +54,10 @@ class ModelStoreError(HexbiteError):
     """The BentoML model store has no such model, or refused to take one."""
 
 
+class TrainingError(HexbiteError):
+    """Training cannot go on; the message says what to change."""
+
+
 class InvalidRequestError(HexbiteError):
     """A request that the contract of ``/recommend`` refuses; ``field`` is the one to blame, None where it is none."""
 

@@ -1,1 +1,1 @@
-"""The trainer: dataset, loop, evaluation, publishing to the model store."""
+"""The trainer: tables, clicks, loop, evaluation, model store."""

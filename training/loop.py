@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hexbite.console import Advance, progress
-from hexbite.errors import HexbiteError
+from hexbite.errors import TrainingError
 from hexbite.features import Matrix
 from hexbite.ranker import Ranker, RankNet
 from training.clicks import Clicks
@@ -24,10 +24,6 @@ from training.tables import Tables
 
 # Rows scored at once: with 40 columns of float64 some 20 MB.
 _SCORED_ROWS: Final = 65_536
-
-
-class TrainingError(HexbiteError):
-    """Training cannot go on; the message says what to change."""
 
 
 @dataclass(frozen=True, slots=True)
