@@ -35,6 +35,7 @@ _TRAINED: Final = _DATA / "trained.json"
 _LOG: Final = _DATA / "serve.log"
 _HOST: Final = "127.0.0.1"
 _SHOWN: Final = 10
+_STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _out = Console(soft_wrap=True)
 
@@ -46,8 +47,9 @@ def demo(
     """See Hexbite work: from drawn clicks to an answer over HTTP."""
     started = time.monotonic()
     _require_free(port)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGHUP, signal.default_int_handler)
+    # Ctrl-C too: a shell starts what it puts into the background with that ignored.
+    for received in _STOPPING:
+        signal.signal(received, signal.default_int_handler)
     environment = dict(os.environ, BENTOML_DO_NOT_TRACK="True")
     if environment.pop("DATABASE_URL", None):
         _out.print("DATABASE_URL is set; the demo leaves it alone and uses the embedded Postgres")
@@ -206,7 +208,7 @@ def _require_free(port: int) -> None:
 
 def _ignore_signals() -> None:
     """Cleaning up is not to be interrupted half-way."""
-    for received in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for received in _STOPPING:
         signal.signal(received, signal.SIG_IGN)
 
 
