@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from data.measure import Column, File, Unreadable
+from hexbite.console import Advance, progress
 from hexbite.errors import DataError, SchemaError
 from hexbite.features import GROUPS, Feature, FeatureSchema
 from hexbite.folder import (
@@ -87,8 +88,9 @@ class _Reader:
         schema = self._schema(users, restaurants, next(iter(clicks[TRAIN]), None))
         user_ids = self._table("users", users, USER_KEYS, schema.user)
         restaurant_ids = self._table("restaurants", restaurants, RESTAURANT_KEYS, schema.restaurant)
-        for name, files in clicks.items():
-            self._clicks(name, files, schema.context, user_ids, restaurant_ids)
+        with progress("looking through clicks", sum(map(len, clicks.values())), "files") as advance:
+            for name, files in clicks.items():
+                self._clicks(name, files, schema.context, (user_ids, restaurant_ids), advance)
         if (self.folder / REQUESTS).exists():
             self._requests(self._open(self.folder / REQUESTS), user_ids, restaurant_ids)
 
@@ -231,8 +233,8 @@ class _Reader:
         name: str,
         files: list[File],
         context: Sequence[Feature],
-        users: pl.Series | None,
-        restaurants: pl.Series | None,
+        known_ids: tuple[pl.Series | None, pl.Series | None],
+        advance: Advance,
     ) -> None:
         rows = clicks = size = 0
         at = len(self.lines)
@@ -247,11 +249,13 @@ class _Reader:
                 if not self._keys(file, CLICK_KEYS, columns):
                     continue
                 clicks += file.count((pl.col("click") == 1).sum())[0]
-                for column, known in (("user_id", users), ("restaurant_id", restaurants)):
+                for column, known in zip(("user_id", "restaurant_id"), known_ids, strict=True):
                     if known is not None:
                         self._count(file, column, "ids without a feature row", file.count_unknown(column, known))
             except Unreadable as error:
                 self._problem(file.path, "", f"cannot be read: {error}")
+            finally:
+                advance()
         rate = f", click rate {clicks / rows:.4f}" if rows else ""
         many = "1 file" if len(files) == 1 else f"{len(files)} files"
         self.lines.insert(at, f"{name:<13} {rows:,} rows in {many}, {_bytes(size)}{rate}")

@@ -14,6 +14,7 @@ import stat
 import subprocess
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -179,7 +180,7 @@ class EmbeddedServer:
         """Make the data directory beside its place and rename it: one that is there is whole."""
         for left_over in self._home.glob("initdb-*"):
             shutil.rmtree(left_over, ignore_errors=True)
-        partial = self._home / f"initdb-{os.getpid()}"
+        partial = self._home / f"initdb-{uuid.uuid4().hex}"
         options = ("--username", _NAME, "--auth-local=trust", "--auth-host=reject", "--encoding=UTF8", "--no-locale")
         self._run(binaries, data, "initdb", *options, "--no-instructions", "-D", str(partial))
         with (partial / "postgresql.conf").open("a") as configuration:

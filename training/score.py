@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from hexbite.artifact import Artifact
+from hexbite.console import progress
 from hexbite.errors import DataError
 from hexbite.features import DISTANCE_M
 from hexbite.ranker import logits_to_scores
@@ -39,7 +40,8 @@ def score(artifact: Artifact, folder: Path, pairs: Path, out: Path, *, unknown: 
     found = find_pairs(frame, tables, unknown, pairs)
     no_clicks = np.zeros(len(frame), dtype=np.float32)
     rows = Clicks(found.user, found.restaurant, no_clicks, to_matrix(frame, context, pairs)).take(found.known)
-    scored = logits(artifact.ranker, tables, rows)
+    with progress("scoring pairs"):
+        scored = logits(artifact.ranker, tables, rows)
     answer = frame.filter(found.known).select("user_id", "restaurant_id")
     answer = answer.with_columns(logit=pl.Series(scored), score=pl.Series(logits_to_scores(scored)))
     try:

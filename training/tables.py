@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from hexbite.console import progress
 from hexbite.errors import DataError, SchemaError
 from hexbite.features import Feature, FeatureSchema, Matrix
 from hexbite.folder import RESTAURANT_KEYS, RESTAURANTS, TRAIN, USER_KEYS, USERS, resolve_schema
@@ -57,8 +58,11 @@ def read_tables(folder: Path, schema: FeatureSchema | None = None) -> Tables:
             f"{schema.fingerprint[:12]}; name the folder that goes with the model, or another model"
         )
     schema = schema or found
-    users, _ = _read(folder / USERS, USER_KEYS, schema.user)
-    restaurants, positions = _read(folder / RESTAURANTS, RESTAURANT_KEYS, schema.restaurant)
+    with progress("reading feature tables", 2, "tables") as advance:
+        users, _ = _read(folder / USERS, USER_KEYS, schema.user)
+        advance()
+        restaurants, positions = _read(folder / RESTAURANTS, RESTAURANT_KEYS, schema.restaurant)
+        advance()
     return Tables(schema, users, restaurants, *positions)
 
 
