@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import bentoml
+import numpy as np
 import torch
 from bentoml.models import BentoModel
 from pydantic import ValidationError
@@ -75,10 +76,11 @@ class Hexbite:
             await self._store.close()
 
     async def __is_ready__(self) -> bool:
-        """Whether the store can be reached and holds the features of this model's schema."""
+        """Whether every feature of the schema is at hand: in a store that can be reached, or in a request."""
         try:
             if self._store is None:
                 raise StoreUnavailable("the pool is not open yet")
+            self._artifact.schema.context_rows(np.empty(0))  # raises where a request cannot tell one
             reason, refilled = "", await self._store.check()
             if refilled and refilled != self._refilled:
                 _log.warning("loaded with other fills than the model was trained with: %s", ", ".join(refilled))
