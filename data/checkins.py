@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import polars as pl
 
-from data.history import SCHEMA, make_tables
+from data.history import declare_fills, make_tables
 from data.negatives import Neighbourhood
 from data.output import SOURCE, whole_folder, write_json, write_schema, write_table
 from data.parse import Dirt, dirt_to_text, read_checkins, read_venues
@@ -106,7 +106,7 @@ def write_checkins(
                 )
         with progress("making features"):
             tables = make_tables(before, train, places, split=at, seed=protocol.seed)
-            write_schema(SCHEMA, partial)
+            write_schema(declare_fills(tables, radius_m=protocol.radius_m), partial)
             write_table(tables.users, partial / USERS)
             write_table(tables.restaurants, partial / RESTAURANTS)
         with progress("drawing clicks", len(train) + len(test), "visits") as advance:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -148,6 +149,23 @@ def make_tables(
         _table(pl.DataFrame({"user_id": user_ids}), users, SCHEMA.names("user"), before, "user_id"),
         _table(places, restaurants, SCHEMA.names("restaurant"), before, "venue_id"),
     )
+
+
+def declare_fills(tables: Tables, *, radius_m: float) -> FeatureSchema:
+    """`SCHEMA` with a fill for every feature: the mean of its column where it has none, ``radius_m`` for the distance.
+
+    No value is missing in these tables; a row that somebody adds may not know all of them.
+    """
+
+    def filled(features: tuple[Feature, ...], table: pl.DataFrame) -> tuple[Feature, ...]:
+        means = table.select(pl.col(feature.name).cast(pl.Float64).mean() for feature in features).row(0, named=True)
+        return tuple(
+            feature if feature.fill is not None else replace(feature, fill=float(np.float32(means[feature.name])))
+            for feature in features
+        )
+
+    context = tuple(replace(feature, fill=float(radius_m)) for feature in SCHEMA.context)
+    return FeatureSchema(filled(SCHEMA.user, tables.users), filled(SCHEMA.restaurant, tables.restaurants), context)
 
 
 def _positions(sorted_ids: pl.Series, ids: pl.Series) -> Indices:

@@ -109,7 +109,7 @@ def write_world(folder: Path, sizes: Sizes, *, seed: int, files: int | None = No
 def _schema() -> FeatureSchema:
     def drawn(width: int, role: str) -> Iterator[Feature]:
         for column in range(width):
-            yield Feature(f"f{column:02}", None, role if column < RESTAURANT_WIDTH else "noise: decides no click")
+            yield Feature(f"f{column:02}", 0.0, role if column < RESTAURANT_WIDTH else "noise: decides no click")
 
     return FeatureSchema(
         user=tuple(drawn(USER_WIDTH, "taste, drawn")), restaurant=tuple(drawn(RESTAURANT_WIDTH, "offer, drawn"))

@@ -26,7 +26,7 @@ app = typer.Typer(
     help="The feature store: the one at DATABASE_URL, else an embedded Postgres that is started when it is needed.",
 )
 
-_SHOWN_REJECTIONS: Final = 20
+_SHOWN_REJECTIONS: Final = 100
 
 Sql = Annotated[bool, typer.Option("--sql", help="Print the script for a DBA instead; no server is asked.")]
 

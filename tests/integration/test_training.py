@@ -131,9 +131,11 @@ def test_float64_files_and_fills_mean_the_same_as_in_the_store(copy: Path) -> No
     frame.with_columns(f00=pl.when(pl.col("user_id") < 9).then(None).otherwise(pl.col("f00"))).write_parquet(
         copy / USERS
     )
+    document = json.loads((copy / "schema.json").read_text())
+    document["user"][0]["fill"] = None
+    (copy / "schema.json").write_text(json.dumps(document))
     with pytest.raises(DataError, match=r"user_features.parquet, column f00: missing.*\(9 rows\)"):
         read_tables(copy)
-    document = json.loads((copy / "schema.json").read_text())
     document["user"][0]["fill"] = 0.25
     (copy / "schema.json").write_text(json.dumps(document))
     tables = read_tables(copy)

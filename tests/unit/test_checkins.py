@@ -63,14 +63,18 @@ def test_the_five_artifacts_are_written_and_described(tmp_path: Path) -> None:
     assert {*TABLES, "train", "test", "requests.parquet", "schema.json", "source.json"} == names
     schema = json.loads((out / "schema.json").read_text())
     for table, group in zip(TABLES, ("user", "restaurant"), strict=True):
+        fixed = {feature.name: feature.fill for feature in SCHEMA.group(group)}
         for feature in schema[group]:
             assert feature["description"]
             assert not feature["name"].startswith("f0")
             values = pl.read_parquet(out / table)[feature["name"]]
             assert values.dtype == pl.Float32
             assert values.drop_nulls().is_finite().all()
-            assert values.null_count() == 0 or feature["fill"] is not None
-    assert [feature["name"] for feature in schema["context"]] == ["distance_m"]
+            declared = fixed[feature["name"]]
+            assert declared is not None or values.null_count() == 0
+            expected = values.mean() if declared is None else declared
+            assert feature["fill"] == pytest.approx(expected, rel=1e-3, abs=1e-5)
+    assert [(feature["name"], feature["fill"]) for feature in schema["context"]] == [("distance_m", 2_000.0)]
 
 
 def test_nothing_after_the_split_reaches_a_feature_or_a_train_row(tmp_path: Path) -> None:
@@ -219,5 +223,7 @@ def test_the_documented_features_are_the_ones_that_are_written() -> None:
     for first, last, missing, description in rows:
         stem, number = first.rsplit("_", 1) if last else (first, "0")
         names = [f"{stem}_{n:02}" for n in range(int(number), int(last[-2:]) + 1)] if last else [first]
-        told += [Feature(name, None if missing == "error" else float(missing), description) for name in names]
+        told += [
+            Feature(name, None if missing in ("mean", "radius") else float(missing), description) for name in names
+        ]
     assert told == [*SCHEMA.user, *SCHEMA.restaurant, *SCHEMA.context]
