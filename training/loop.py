@@ -11,15 +11,16 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
 
 from hexbite.console import Advance, progress
 from hexbite.errors import TrainingError
 from hexbite.features import Matrix
 from hexbite.ranker import Ranker, RankNet
+from training.batches import Batch, Batches
 from training.clicks import Clicks
 from training.metrics import click_metrics
-from training.survey import Split, Standardisation, Survey
+from training.step import FoldedStep
+from training.survey import Split, Survey
 from training.tables import Tables
 
 # Rows scored at once: with 40 columns of float64 some 20 MB.
@@ -66,20 +67,20 @@ def train(split: Split, found: Survey, settings: Settings, report: Callable[[Epo
     Without validation rows that is the last epoch. The same data and settings give the same weights, bit for bit.
     Raises TrainingError where the loss is no number any more.
     """
-    # A step is small: two threads take it 1.5 times as fast on an idle machine, and wait for each other, spinning, on
-    # one that has anything else to do (measured: 320,000 rows/s against 220,000; beside a second trainer 60,000 against
-    # 220,000). One also adds in the same order however many cores there are.
+    # A step is small: a second thread would spend its time waiting, the spinning kind, for which a busy machine makes
+    # both pay dearly. It gathers rows instead. One thread also adds in the same order however many cores there are.
     torch.set_num_threads(1)
     torch.manual_seed(settings.seed)
     tables, standardisation = split.files.tables, found.standardisation
     model = RankNet(tables.schema.width)
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    step = FoldedStep(model, learning_rate=settings.learning_rate)
+    batches = Batches(split, standardisation, settings.batch_size)
     epochs: list[Epoch] = []
     best: tuple[Epoch, RankNet] | None = None
     for number in range(1, settings.epochs + 1):
         started = time.perf_counter()
         with progress(f"epoch {number}/{settings.epochs}", found.rows) as advance:
-            loss = _run_epoch(model, optimizer, split, standardisation, settings, number, advance)
+            loss = _run_epoch(step, batches.epoch(settings.seed, number), number, advance)
         seconds = time.perf_counter() - started
         ranker = Ranker.fold(model, *standardisation)
         epoch = Epoch(number, loss, validate(ranker, tables, found.validation), seconds, found.rows)
@@ -98,33 +99,16 @@ def _is_better(one: Epoch, other: Epoch) -> bool:
     return losses[0] is not None and losses[1] is not None and losses[0] < losses[1]
 
 
-def _run_epoch(
-    model: RankNet,
-    optimizer: torch.optim.Optimizer,
-    split: Split,
-    standardisation: Standardisation,
-    settings: Settings,
-    epoch: int,
-    advance: Advance,
-) -> float:
-    """One step a batch over every training row, files and rows in an order of this epoch's own; the mean loss."""
-    draws = np.random.default_rng([settings.seed, epoch])
-    cross_entropy = nn.BCEWithLogitsLoss()
+def _run_epoch(step: FoldedStep, batches: Iterator[Batch], epoch: int, advance: Advance) -> float:
+    """One step a batch; the mean loss over the rows."""
     total, rows = 0.0, 0
-    for clicks in split.training_rows(draws.permutation(len(split.files.paths))):
-        shuffled = clicks.take(draws.permutation(len(clicks)))
-        for batch in slices(shuffled, settings.batch_size):
-            inputs, targets = _to_tensors(batch, split.files.tables, standardisation)
-            optimizer.zero_grad(set_to_none=True)
-            loss = cross_entropy(model(inputs), targets)
-            loss.backward()
-            optimizer.step()
-            step_loss = float(loss.detach())
-            if not np.isfinite(step_loss):
-                raise TrainingError(f"the loss became {step_loss} in epoch {epoch}; try a smaller --learning-rate")
-            total += step_loss * len(batch)
-            rows += len(batch)
-            advance(len(batch), f"loss {total / rows:.4f}")
+    for batch in batches:
+        loss = float(step(*batch))
+        if not np.isfinite(loss):
+            raise TrainingError(f"the loss became {loss} in epoch {epoch}; try a smaller --learning-rate")
+        total += loss * len(batch.clicks)
+        rows += len(batch.clicks)
+        advance(len(batch.clicks), f"loss {total / rows:.4f}")
     return total / rows
 
 
@@ -138,12 +122,6 @@ def assemble(tables: Tables, clicks: Clicks) -> Matrix:
     """Raw rows ``(N, F)`` float32, as the service assembles them."""
     users, restaurants = tables.users.features[clicks.user], tables.restaurants.features[clicks.restaurant]
     return tables.schema.assemble(users, restaurants, clicks.context)
-
-
-def _to_tensors(clicks: Clicks, tables: Tables, standardisation: Standardisation) -> tuple[Tensor, Tensor]:
-    # Subtracted in float64: raw features may sit far from zero compared with how much they vary.
-    rows = (assemble(tables, clicks) - standardisation.mean) / standardisation.std
-    return torch.from_numpy(rows.astype(np.float32)), torch.from_numpy(clicks.click)
 
 
 def logits(ranker: Ranker, tables: Tables, clicks: Clicks) -> npt.NDArray[np.float64]:
