@@ -11,7 +11,7 @@ import polars as pl
 
 from data.measure import Column, File, Unreadable
 from hexbite.console import Advance, progress
-from hexbite.errors import DataError, SchemaError
+from hexbite.errors import DataError
 from hexbite.features import GROUPS, Feature, FeatureSchema
 from hexbite.folder import (
     CLICK_KEYS,
@@ -128,9 +128,6 @@ class _Reader:
             )
         except DataError as error:
             self._problem(error.path, error.column or "", error.problem.partition(";")[0])
-            return _NoSchema()
-        except SchemaError as error:
-            self._problem(self.folder / SCHEMA, "", str(error))
             return _NoSchema()
         origin = SCHEMA if (self.folder / SCHEMA).exists() else f"every column that is no key (no {SCHEMA})"
         self.lines += [f"schema        {origin}", f"  fingerprint {schema.fingerprint}"]

@@ -113,6 +113,10 @@ class EmbeddedServer:
         if not self._home.exists():
             return False
         with self._one_at_a_time():
+            # A starter that was interrupted may have left a start on its way: it ends, or there is a server to stop.
+            deadline = time.monotonic() + _START_S
+            while self._is_coming_up() and time.monotonic() < deadline:
+                time.sleep(_POLL_S)
             data = self._existing_data()
             if data is None or _live_server(data / _PID_FILE) is None:
                 return False
@@ -175,6 +179,18 @@ class EmbeddedServer:
                 "SELECT FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
             )
             return others.fetchone() is not None
+
+    def _is_coming_up(self) -> bool:
+        """Whether the wheel's programs are at work on this folder, and no server has come of it yet."""
+        data = self._existing_data()
+        if data is not None and _live_server(data / _PID_FILE) is not None:
+            return False
+        programs = psutil.process_iter(["name", "cmdline"])
+        return any(
+            process.info["name"] in ("initdb", "pg_ctl", "postgres")
+            and any(str(self._home) in argument for argument in process.info["cmdline"] or ())
+            for process in programs
+        )
 
     def _initialize(self, binaries: Path, data: Path) -> None:
         """Make the data directory beside its place and rename it: one that is there is whole."""

@@ -74,16 +74,25 @@ def resolve_schema(
         require_columns(path, columns, keys)
     schema = read_schema(folder)
     if schema is None:
-        return FeatureSchema(
-            **{
-                group: tuple(Feature(name) for name in columns if name not in RESERVED)
-                for group, (_, columns, _) in tables.items()
-            }
-        )
+        features = {
+            group: tuple(_column_to_bare_feature(path, name) for name in columns if name not in RESERVED)
+            for group, (path, columns, _) in tables.items()
+        }
+        try:
+            return FeatureSchema(**features)
+        except SchemaError as error:
+            raise DataError(str(error), path=folder) from error
     for group, (file, columns, _) in tables.items():
         if group != "context" or click_columns is not None:
             require_columns(file, columns, schema.names(group))
     return schema
+
+
+def _column_to_bare_feature(path: Path, name: str) -> Feature:
+    try:
+        return Feature(name)
+    except SchemaError as error:
+        raise DataError(f"{error}; rename it, or name the features in a {SCHEMA}", path=path, column=name) from error
 
 
 def read_schema(folder: Path) -> FeatureSchema | None:

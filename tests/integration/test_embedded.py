@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -95,6 +96,17 @@ def test_a_server_in_use_is_left_alone_where_that_is_asked(home: Path) -> None:
     with psycopg.connect(server.ensure_running()):
         assert not server.stop(only_if_unused=True)
     assert server.stop(only_if_unused=True)
+
+
+def test_a_stop_right_after_an_interrupted_start_leaves_nothing_behind(home: Path) -> None:
+    for after_s in (0.25, 0.4, 0.6, 0.8, 1.0):
+        starter = start_elsewhere(home)
+        time.sleep(after_s)
+        starter.send_signal(signal.SIGINT if after_s < 0.7 else signal.SIGKILL)
+        starter.communicate()
+        EmbeddedServer(home).stop()
+        time.sleep(0.3)
+        assert not [p for p in psutil.process_iter(["cmdline", "status"]) if str(home) in str(p.info["cmdline"])]
 
 
 def test_only_the_owner_reaches_the_socket_and_the_data(home: Path) -> None:
