@@ -39,6 +39,7 @@ _RANGES: Final = {
     "max_dist": (0, 50_000),
 }
 _MAX_CANDIDATES: Final = 10_000
+_INT64_MAX: Final = 2**63 - 1
 _REQUEST_KEYS: Final = ("user_id", "latitude", "longitude", "size", "max_dist")
 _INTEGER_KEYS: Final = ("user_id", "restaurant_id", "click", _VISITED)
 
@@ -191,6 +192,8 @@ class _Reader:
                 continue
             self._count(file, name, "null", column.nulls)
             self._not_finite(file, name, column)
+            if column.dtype == pl.UInt64:
+                self._count(file, name, "beyond signed 64 bits", file.count((pl.col(name) > _INT64_MAX).sum())[0])
             if name in _RANGES:
                 low, high = _RANGES[name]
                 outside = ((pl.col(name) < low) | (pl.col(name) > high)) & ~_is_not_finite(name, column)

@@ -63,7 +63,8 @@ class File:
 
     def count_unknown(self, column: str, known: pl.Series) -> int:
         """How many non-null values of a column are not among the known ones."""
-        others = known.cast(self.dtypes[column]).unique().rename(column).to_frame().lazy()
+        # An id that the column's type cannot hold cannot be in it.
+        others = known.cast(self.dtypes[column], strict=False).drop_nulls().unique().rename(column).to_frame().lazy()
         found = self._scan.select(column).drop_nulls().join(others, on=column, how="anti")
         return int(self._collect(found.select(pl.len())).item())
 

@@ -55,6 +55,18 @@ def nan_at(rows: int) -> pl.Expr:
         (lambda f: (f / USERS).unlink(), f"{USERS}: no such file"),
         (lambda f: pl.read_parquet(f / USERS).drop("f07").write_parquet(f / USERS), "column f07: no such column"),
         (lambda f: (f / "schema.json").write_text("{"), "schema.json"),
+        (
+            lambda f: change(f / USERS, user_id=pl.col("user_id").cast(pl.UInt64) + 2**63),
+            f"{USERS}, column user_id: beyond signed 64 bits (50 rows)",
+        ),
+        (
+            lambda f: (
+                change(f / USERS, user_id=pl.col("user_id") - 9),
+                change(f / TRAIN, user_id=pl.lit(8, pl.UInt64)),
+                change(f / TRAIN, restaurant_id=pl.lit(60, pl.UInt64)),
+            ),
+            f"{TRAIN}, column restaurant_id: ids without a feature row (500 rows)",
+        ),
         (lambda f: change(f / "requests.parquet", size=pl.lit(0)), "column size: outside 1..1,000 (10 rows)"),
     ],
 )
