@@ -10,13 +10,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 MAX_CANDIDATES_ASKED: Final = 10_000
 
 _INT64: Final = range(-(2**63), 2**63)
-_USER_ID: Final = re.compile(r"u?(-?[0-9]{1,40})", re.ASCII)
+_USER_ID: Final = re.compile(r"u?(-?)0*([0-9]{1,19})", re.ASCII)
 
 
 def parse_user_id(value: object) -> int:
     """``7``, ``"7"``, ``"u7"`` and ``"u00007"`` are user 7. Raises ValueError for anything else."""
     if isinstance(value, str) and (found := _USER_ID.fullmatch(value)):
-        value = int(found[1])
+        value = int(found[1] + found[2])
     if isinstance(value, bool) or not isinstance(value, int) or value not in _INT64:
         raise ValueError('must be a 64-bit id such as 7, "7" or "u00007"')
     return value
@@ -25,9 +25,7 @@ def parse_user_id(value: object) -> int:
 UserId = Annotated[
     int,
     BeforeValidator(parse_user_id),
-    WithJsonSchema(
-        {"anyOf": [{"type": "integer", "format": "int64"}, {"type": "string", "pattern": "^u?-?[0-9]{1,40}$"}]}
-    ),
+    WithJsonSchema({"anyOf": [{"type": "integer", "format": "int64"}, {"type": "string", "pattern": "^u?-?[0-9]+$"}]}),
 ]
 RestaurantId = Annotated[int, Field(strict=True, ge=_INT64[0], le=_INT64[-1])]
 

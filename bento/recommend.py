@@ -50,7 +50,7 @@ class Recommender:
         distance_m = distances_m(request.latitude, request.longitude, snapshot.lats_deg, snapshot.lngs_deg)
         in_range = np.flatnonzero(distance_m <= request.max_dist)
         kept = in_range
-        if len(in_range) > self._max_candidates:
+        if candidates is None and len(in_range) > self._max_candidates:
             nearest = np.lexsort((snapshot.ids[in_range], distance_m[in_range]))
             kept = in_range[nearest[: self._max_candidates]]
         ids, distance_m, features = snapshot.ids[kept], distance_m[kept], snapshot.features[kept]

@@ -10,6 +10,7 @@ from typing import Final
 import bentoml
 import numpy as np
 import torch
+import yaml
 from bentoml.models import BentoModel
 from pydantic import ValidationError
 from starlette.responses import Response
@@ -32,6 +33,15 @@ _settings: Final = Settings()
 _answer_headers: Final[dict[str, str]] = {}
 
 
+def _built_with() -> str | None:
+    """The model's tag in the built bento that this file is part of, None at the root: a build freezes its model."""
+    description = Path(__file__).resolve().parents[2] / "bento.yaml"
+    if not description.exists():
+        return None
+    services = yaml.safe_load(description.read_text())["services"]
+    return next((str(model["tag"]) for service in services for model in service["models"]), None)
+
+
 class _ClientsMistakes(logging.Filter):
     """Keeps the framework from logging a traceback for every body that fails validation."""
 
@@ -43,7 +53,7 @@ class _ClientsMistakes(logging.Filter):
 class Hexbite:
     """Ranks the restaurants near a person by features that it reads from Postgres for every request."""
 
-    model = BentoModel(_settings.model)
+    model = BentoModel(_settings.model or _built_with() or "hexbite:latest")
 
     def __init__(self) -> None:
         # One request is too small to share among threads; workers are the way to use more cores.
@@ -53,21 +63,26 @@ class Hexbite:
         self._artifact = Artifact.load(Path(self.model.path))
         _answer_headers["x-hexbite-model"] = self._tag
         self._store: FeatureStore | None = None
+        self._recommender: Recommender | None = None
         self._unready_reason = "not checked yet"
         self._refilled: tuple[str, ...] = ()
 
     @bentoml.on_startup
-    async def open_store(self) -> None:
+    async def start(self) -> None:
         """Open this worker's pool, and say in the log where the store cannot serve the model."""
+        await self.__is_ready__()
+
+    async def _open_store(self) -> FeatureStore:
         dsn = await asyncio.to_thread(store_dsn, StoreSettings())
-        self._store = await FeatureStore.open(
+        store = await FeatureStore.open(
             dsn,
             self._artifact.schema,
             connections=_settings.connections,
             timeout_s=_settings.request_timeout_s,
         )
-        self._recommender = Recommender(self._tag, self._artifact, self._store, _settings.max_candidates)
-        await self.__is_ready__()
+        self._store = store
+        self._recommender = Recommender(self._tag, self._artifact, store, _settings.max_candidates)
+        return store
 
     @bentoml.on_shutdown
     async def close_store(self) -> None:
@@ -78,10 +93,9 @@ class Hexbite:
     async def __is_ready__(self) -> bool:
         """Whether every feature of the schema is at hand: in a store that can be reached, or in a request."""
         try:
-            if self._store is None:
-                raise StoreUnavailable("the pool is not open yet")
+            store = self._store or await self._open_store()
             self._artifact.schema.context_rows(np.empty(0))  # raises where a request cannot tell one
-            reason, refilled = "", await self._store.check()
+            reason, refilled = "", await store.check()
             if refilled and refilled != self._refilled:
                 _log.warning("loaded with other fills than the model was trained with: %s", ", ".join(refilled))
             self._refilled = refilled
@@ -105,6 +119,8 @@ class Hexbite:
         try:
             headers = _check_fields(request)
             user_id = _user_id(request, path_user_id)
+            if self._recommender is None:
+                raise StoreUnavailable(self._unready_reason)
             answer = await self._recommender.answer(request, user_id)
         except Exception as error:  # noqa: BLE001 - one table answers for all of them, and logs what is ours
             return refuse_error(error, request_id)

@@ -88,6 +88,9 @@ class EmbeddedServer:
         return self._address() or self._bring_up()
 
     def _bring_up(self) -> str:
+        if any(character in str(self._home) for character in '"`$\\\n'):
+            # pg_ctl hands its paths to a shell.
+            raise ServerError(f"HEXBITE_HOME {str(self._home)!r} holds a character that a shell would read as its own")
         binaries = _binaries()
         with self._one_at_a_time():
             data = self._data(binaries)

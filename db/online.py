@@ -59,7 +59,13 @@ class FeatureStore:
         """
         with _driver_errors():
             pool = await asyncpg.create_pool(
-                dsn, min_size=0, max_size=connections, timeout=timeout_s, server_settings=_SESSION
+                dsn,
+                min_size=0,
+                max_size=connections,
+                # Kept while idle: by its connections an embedded server knows that it is in use.
+                max_inactive_connection_lifetime=0,
+                timeout=timeout_s,
+                server_settings=_SESSION,
             )
         return cls(pool, schema, timeout_s)
 
