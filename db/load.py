@@ -114,6 +114,9 @@ def _merge(
         connection.execute("SET LOCAL hexbite.cells_are_computed = 'on'")
         # Always both, in this order, so that two loads never wait for each other.
         connection.execute("LOCK TABLE users, restaurants IN SHARE ROW EXCLUSIVE MODE")
+        # A load that was killed, or one just before, may have left rows that no statistics tell of: with a nested loop
+        # for what looks like an empty schema, the merge would never end.
+        connection.execute("ANALYZE users, restaurants")
         schema_id = _register(connection, schema)
         return {name: _merge_table(connection, schema_id, name, table, mode) for name, table in tables.items()}
 

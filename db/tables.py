@@ -74,7 +74,7 @@ class Table:
             raise DataError(f"must be a timestamp, not {dtypes[EVENT_TS]}", path=self.path, column=EVENT_TS)
         self._has_events = EVENT_TS in dtypes
         self._columns = [self.id_column, *positions, *names, *((EVENT_TS,) if self._has_events else ())]
-        self.rows = self._collect(pl.scan_parquet(self.path).select(pl.len())).item()
+        self.rows = self._collect(pl.scan_parquet(self.path, glob=False).select(pl.len())).item()
         if not self.rows:
             raise DataError("holds no rows", path=self.path)
 
@@ -82,7 +82,9 @@ class Table:
         """The usable rows in file order; what is not usable goes to ``rejections``."""
         repeated = self._repeated()
         for start in range(0, self.rows, _BATCH_ROWS):
-            frame = self._collect(pl.scan_parquet(self.path).select(self._columns).slice(start, _BATCH_ROWS))
+            frame = self._collect(
+                pl.scan_parquet(self.path, glob=False).select(self._columns).slice(start, _BATCH_ROWS)
+            )
             yield self._batch(frame, start, repeated[start : start + _BATCH_ROWS])
 
     def _batch(self, frame: pl.DataFrame, start: int, repeated: npt.NDArray[np.bool_]) -> Batch:
@@ -133,7 +135,7 @@ class Table:
         """Which rows yield to another of the same id: the newest stays, and of equally old ones the first."""
         columns = self._columns if self._has_events else [self.id_column]
         wanted = [name for name in (self.id_column, EVENT_TS) if name in columns]
-        keys = self._collect(pl.scan_parquet(self.path).select(wanted)).with_row_index("row")
+        keys = self._collect(pl.scan_parquet(self.path, glob=False).select(wanted)).with_row_index("row")
         known = keys.filter(pl.col(self.id_column).is_not_null())
         repeated = np.zeros(self.rows, dtype=np.bool_)
         if known[self.id_column].n_unique() == len(known):
@@ -157,7 +159,7 @@ def parquet_dtypes(path: Path) -> dict[str, pl.DataType]:
     if not path.is_file():
         raise DataError("no such file", path=path)
     try:
-        return dict(pl.scan_parquet(path).collect_schema())
+        return dict(pl.scan_parquet(path, glob=False).collect_schema())
     except _UNREADABLE as error:
         raise unreadable(path, error) from error
 

@@ -23,7 +23,7 @@ _UNREADABLE: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException, O
 def column_names(path: Path) -> list[str]:
     """The columns of a file, in order."""
     try:
-        return pl.scan_parquet(path).collect_schema().names()
+        return pl.scan_parquet(path, glob=False).collect_schema().names()
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
 
@@ -32,7 +32,7 @@ def read_columns(path: Path, columns: Sequence[str]) -> pl.DataFrame:
     """Some columns whole; at least one row."""
     require_columns(path, column_names(path), columns)
     try:
-        frame = pl.scan_parquet(path).select(columns).collect()
+        frame = pl.scan_parquet(path, glob=False).select(columns).collect()
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
     if frame.is_empty():

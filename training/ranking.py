@@ -21,6 +21,9 @@ from training.tables import Tables
 VISITED: Final = "visited_restaurant_id"
 
 
+_OUT_OF_REACH: Final = 1 << 40
+
+
 class Visits(NamedTuple):
     """N requests with a known outcome: who, where they stood (degrees), how far they would go, and where they went."""
 
@@ -58,7 +61,7 @@ def read_visits(folder: Path, tables: Tables) -> Visits | None:
 def rank_visits(artifact: Artifact, tables: Tables, visits: Visits, popularity: npt.NDArray[np.float64]) -> Ranks:
     """Rank every restaurant within reach of each visit as the service would, and by two baselines.
 
-    ``popularity`` ``(R,)`` counts visits of each restaurant. A visited place out of reach gets the rank after the last.
+    ``popularity`` ``(R,)`` counts visits of each restaurant. A visited place out of reach gets a rank past every other.
     """
     users, known = tables.users.find(visits.user_ids)
     by_lat = np.argsort(tables.lats_deg, kind="stable")
@@ -83,7 +86,7 @@ def rank_visits(artifact: Artifact, tables: Tables, visits: Visits, popularity: 
             )
             for row, ranking in enumerate(rankings):
                 found = np.flatnonzero(near[ranking] == visits.visited[visit])
-                ranks[row, visit] = found[0] + 1 if len(found) else len(ids) + 1
+                ranks[row, visit] = found[0] + 1 if len(found) else _OUT_OF_REACH
             ranks[3, visit] = len(ids)
             advance()
     return Ranks(*ranks)

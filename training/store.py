@@ -38,7 +38,7 @@ def save(artifact: Artifact, *, name: str) -> str:
     try:
         with bentoml.models.create(name, labels={"framework": "hexbite"}, metadata=_told(said)) as model:
             artifact.save(Path(model.path))
-    except (BentoMLException, OSError) as error:
+    except (BentoMLException, OSError, ValueError) as error:
         raise ModelStoreError(f"the model cannot be stored as {name!r}: {error}") from error
     return str(model.tag)
 
