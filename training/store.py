@@ -98,7 +98,7 @@ def _commit() -> str | None:
     """The commit of this checkout, with a plus where files differ from it; None outside of one."""
     try:
         described = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+", "--exclude=*", "--abbrev=40"],  # noqa: S607 - whichever git is there
+            ["git", "describe", "--always", "--dirty=+", "--exclude=*", "--abbrev=40"],  # noqa: S607 - the git on the path
             cwd=_ROOT,
             capture_output=True,
             text=True,
