@@ -51,7 +51,10 @@ def downgrade(dsn: str, revision: str) -> None:
 
 def upgrade_script(revision: str = "head") -> str:
     """The SQL of `upgrade` from nothing, or of ``FROM:TO``."""
-    return _script(command.upgrade, revision)
+    # A way back leaves Alembic's own table behind, empty.
+    return _script(command.upgrade, revision).replace(
+        "CREATE TABLE alembic_version", "CREATE TABLE IF NOT EXISTS alembic_version"
+    )
 
 
 def downgrade_script(revision: str) -> str:

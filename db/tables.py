@@ -110,9 +110,7 @@ class Table:
             features[:, number] = column.values
         events = np.full(len(frame), NO_EVENT, dtype=np.int64)
         if self._has_events:
-            times = frame[EVENT_TS]
-            times = times.cast(pl.Datetime("us")) if times.dtype == pl.Date else times.dt.cast_time_unit("us")
-            events = times.to_physical().fill_null(NO_EVENT).to_numpy().copy()
+            events = _to_event_us(frame[EVENT_TS])
             reject((events != NO_EVENT) & ~_is_storable(events), f"{EVENT_TS} is out of Postgres's range")
 
         bad = np.flatnonzero(reasons != "")
@@ -186,6 +184,18 @@ def _to_numbers(series: pl.Series) -> npt.NDArray[Any]:
 # 0001-01-01 and 9999-12-31: what Python's datetimes can tell, and well within Postgres's timestamps.
 _FIRST_US: Final = -62_135_596_800_000_000
 _LAST_US: Final = 253_402_300_799_999_999
+
+
+def _to_event_us(times: pl.Series) -> npt.NDArray[np.int64]:
+    """Microseconds since 1970 ``(N,)``; what lies beyond Postgres's range stays beyond it, and never overflows."""
+    ticks = times.to_physical().cast(pl.Int64).fill_null(0).to_numpy()
+    unit = "d" if times.dtype == pl.Date else getattr(times.dtype, "time_unit", "us")
+    if unit == "ns":
+        events = ticks // 1_000
+    else:
+        us_per_tick = {"us": 1, "ms": 1_000, "d": 86_400_000_000}[unit]
+        events = np.clip(ticks, _FIRST_US // us_per_tick - 1, _LAST_US // us_per_tick + 1) * us_per_tick
+    return np.where(times.is_null().to_numpy(), NO_EVENT, events)
 
 
 def _is_storable(event_us: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:

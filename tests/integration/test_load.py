@@ -142,6 +142,15 @@ def test_event_times_of_any_unit_and_zone_mean_the_same_moment(
         assert datetime.now(UTC) - null_one < timedelta(minutes=5)
 
 
+@pytest.mark.parametrize("unit", ["ms", "us"])
+def test_an_event_time_beyond_the_calendar_rejects_its_row(migrated_database: str, tmp_path: Path, unit: Any) -> None:
+    # Nanoseconds that somebody labelled with another unit.
+    far = pl.Series("event_ts", [1_760_000_000_000_000_000, 1_000]).cast(pl.Datetime(unit, "UTC"))
+    folder = write(tmp_path / "far", users=users(2, event_ts=far), restaurants=restaurants())
+    rejections = load(migrated_database, folder)["users"].rejections
+    assert [(row.id, "out of Postgres's range" in row.reason) for row in rejections] == [(-20, True)]
+
+
 def test_bad_rows_are_named_and_nothing_else_is_lost(migrated_database: str, folder: Path, tmp_path: Path) -> None:
     load(migrated_database, folder)
     bad_users = users(b=[float("nan"), None, float("inf"), 1e300, *range(4, 50)], event_ts=[MONDAY] * 50)

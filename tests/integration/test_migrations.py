@@ -95,6 +95,7 @@ def test_the_script_for_a_dba_does_what_the_command_does(fresh_database: str, mi
         for script, expected in (
             (migrate.upgrade_script(), migrated_catalog),
             (migrate.downgrade_script("base"), []),
+            (migrate.upgrade_script(), migrated_catalog),
         ):
             assert "lock_timeout" in script
             assert "pg_advisory_lock" in script
