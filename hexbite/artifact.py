@@ -17,7 +17,7 @@ from hexbite.features import FeatureSchema, Matrix
 from hexbite.ranker import Ranker
 
 #: Raised by one where an older reader would misread a newer folder.
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 _WEIGHTS: Final = "ranker.safetensors"
 _DOCUMENT: Final = "model.json"
@@ -78,14 +78,13 @@ class Artifact:
             raise ArtifactError(f"{folder}: not a complete model folder: {error}") from error
         if not isinstance(document, dict) or document.get("format") != FORMAT:
             found = document.get("format") if isinstance(document, dict) else document
-            raise ArtifactError(f"{document_path}: format {found!r}, this code reads {FORMAT}; publish the model again")
+            raise ArtifactError(f"{document_path}: format {found!r}, this code reads {FORMAT}; train the model again")
         try:
             schema = FeatureSchema.from_json(document["schema"])
             if document["fingerprint"] != schema.fingerprint:
                 raise ArtifactError(f"{document_path}: the fingerprint is not that of the schema beside it")
             user_mean = tensors.pop(_USER_MEAN).numpy()
-            return cls(
-                schema, Ranker(**tensors), user_mean, document["training"], document["metrics"], document["data"]
-            )
+            ranker = Ranker.from_tensors(tensors)
+            return cls(schema, ranker, user_mean, document["training"], document["metrics"], document["data"])
         except (KeyError, TypeError, SchemaError) as error:
             raise ArtifactError(f"{folder}: not a complete model folder: {error}") from error

@@ -1,7 +1,8 @@
-"""How a command speaks: progress on everything slow, and an error as one line and status 1."""
+"""How a command speaks: progress on everything slow, and an error as one line."""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,12 +13,15 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from hexbite.errors import HexbiteError
 
@@ -34,13 +38,22 @@ class Advance(Protocol):
 
 
 @contextmanager
-def progress(doing: str, total: int | None = None, unit: str = "rows") -> Iterator[Advance]:
-    """Show how far a slow step is: a bar on a terminal, else plain lines every two seconds and one at the end.
+def progress(doing: str, total: int | None = None, unit: str = "rows", *, shown: bool = True) -> Iterator[Advance]:
+    """Show how far a slow step is: a bar on a terminal, else a line of JSON every two seconds and one at the end.
 
     ``total`` None shows a spinner. Goes to stderr, so that what a command prints can be piped.
     """
+    if not shown:
+        yield lambda units=1, note="": None
+        return
     with (_bar if _console.is_terminal else _lines)(doing, total, unit) as advance:
         yield advance
+
+
+def tell(event: str, **facts: object) -> None:
+    """A line of JSON on stderr where it is no terminal; there, what a command prints says the same to a person."""
+    if not _console.is_terminal:
+        print(json.dumps({"event": event, **facts}), file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -51,15 +64,28 @@ def _bar(doing: str, total: int | None, unit: str) -> Iterator[Advance]:
         BarColumn(bar_width=20),
         TaskProgressColumn(),
         TextColumn(f"of {total:,} {unit}" if total is not None else ""),
+        _SpeedColumn(unit),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
     if total is None:
-        columns = (columns[0], columns[1], columns[5], columns[7])  # type: ignore[assignment]
+        columns = (columns[0], columns[1], columns[6], columns[8])  # type: ignore[assignment]
     with Progress(*columns, console=_console) as bars:
         task = bars.add_task(doing, total=total, note="")
         yield lambda units=1, note="": bars.update(task, advance=units, note=note)
+
+
+class _SpeedColumn(ProgressColumn):
+    """Units a second."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        """Nothing until there is a speed."""
+        return Text("" if task.speed is None else f"{task.speed:,.0f} {self._unit}/s", style="progress.data.speed")
 
 
 @contextmanager
@@ -67,28 +93,35 @@ def _lines(doing: str, total: int | None, unit: str) -> Iterator[Advance]:
     started = spoke = time.monotonic()
     done, last_note = 0, ""
 
-    def line(word: str) -> None:
-        of = "" if total is None else f" {done:,}/{total:,} {unit}"
-        note = f" {last_note}" if last_note else ""
-        print(f"{doing}:{of} {word} {time.monotonic() - started:.1f} s{note}", file=sys.stderr, flush=True)
+    def line(event: str) -> None:
+        seconds = time.monotonic() - started
+        per_s = done / max(seconds, 1e-9)
+        facts: dict[str, object] = {"doing": doing, "seconds": round(seconds, 1)}
+        if total is not None:
+            facts |= {"done": done, "total": total, "unit": unit, "per_s": round(per_s)}
+            if done:
+                facts["seconds_left"] = round((total - done) / per_s, 1)
+        if last_note:
+            facts["note"] = last_note
+        print(json.dumps({"event": event, **facts}), file=sys.stderr, flush=True)
 
     def advance(units: int = 1, note: str = "") -> None:
         nonlocal done, spoke, last_note
         done, last_note = done + units, note
         if time.monotonic() - spoke >= _LINE_EVERY_S:
             spoke = time.monotonic()
-            line("after")
+            line("progress")
 
     yield advance
-    line("done in")
+    line("done")
 
 
 def run(program: Callable[[], object]) -> None:
-    """Run a command line: an error that we raise on purpose is one line on stderr and status 1, Ctrl-C is 130."""
+    """Run a command line: an error that we raise on purpose is one line on stderr and its status, Ctrl-C is 130."""
     try:
         program()
     except HexbiteError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(error.status)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -6,11 +6,17 @@ in ``bento/errors.py``. Messages say what is wrong, where, and what to do.
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 
 class HexbiteError(Exception):
-    """Base of everything below: catch this, and a bug still shows as a traceback."""
+    """Base of everything below: catch this, and a bug still shows as a traceback.
+
+    ``status`` is what a command ends with.
+    """
+
+    status = 1
 
 
 class DataError(HexbiteError):
@@ -56,6 +62,16 @@ class ModelStoreError(HexbiteError):
 
 class TrainingError(HexbiteError):
     """Training cannot go on; the message says what to change."""
+
+
+class Interrupted(TrainingError):
+    """Training was asked to end by SIGTERM, and its state after ``step`` steps is in ``path``."""
+
+    status = 128 + signal.SIGTERM
+
+    def __init__(self, step: int, path: Path) -> None:
+        self.step, self.path = step, path
+        super().__init__(f"stopped after step {step:,}; the same command with --resume goes on from {path}")
 
 
 class InvalidRequestError(HexbiteError):

@@ -1,106 +1,129 @@
-"""The model, what it is folded into, and how a request is scored and ordered."""
+"""What a network is published as, and how a request is scored and ordered."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hexbite.errors import ArtifactError
 from hexbite.features import Matrix
+from hexbite.networks import LinearMap, Network
 
 Logits = npt.NDArray[np.float64]
 
-_FIRST: Final = 256
-_SECOND: Final = 128
-
-
-class RankNet(nn.Module):
-    """The task's model: Linear F->256, Linear 256->128, ReLU, Linear 128->1.
-
-    Pointwise in spite of its name: it is trained with binary cross-entropy on clicks, not on pairs (Burges et al. 2005
-    is another loss). There is no activation between the first two layers, which is what lets `fold` merge them.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first = nn.Linear(width, _FIRST)
-        self.second = nn.Linear(_FIRST, _SECOND)
-        self.last = nn.Linear(_SECOND, 1)
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """``(N, F)`` standardised rows to ``(N,)`` logits."""
-        logits: Tensor = self.last(torch.relu(self.second(self.first(rows)))).squeeze(-1)
-        return logits
+_NAME: Final = re.compile(r"(layers|crosses|inputs)\.(\d+)\.(weight|bias)")
 
 
 @dataclass(frozen=True, slots=True)
 class Ranker:
-    """A published scorer of raw rows: Linear F->H, ReLU, Linear H->1, all float64.
+    """A published scorer of raw rows, all float64: a diagonal map of the inputs and cross layers, then linear layers.
 
+    ``layers`` are linear maps with ReLU between them, the last to one logit. ``crosses`` are maps of a row to its own
+    width, each applied as x -> x0 * (W x + b) + x; where there are any, ``inputs`` holds the one elementwise map (F,),
+    (F,) that standardises a row before them, else standardisation is folded into the first layer and it is empty.
     Float64 because raw features may sit far from zero (coordinates, timestamps): with the standardisation folded into
     the weights, float32 would cancel away the digits that matter.
-    ``weight`` (H, F), ``bias`` (H,), ``last_weight`` (H,), ``last_bias`` (1,).
     """
 
-    weight: Tensor
-    bias: Tensor
-    last_weight: Tensor
-    last_bias: Tensor
+    layers: tuple[LinearMap, ...]
+    crosses: tuple[LinearMap, ...] = ()
+    inputs: tuple[LinearMap, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.weight.ndim != 2:
-            raise ArtifactError(f"the ranker's first weight has {self.weight.ndim} dimensions, not 2")
-        hidden = self.weight.shape[0]
-        for name, tensor, shape in (
-            ("bias", self.bias, (hidden,)),
-            ("last_weight", self.last_weight, (hidden,)),
-            ("last_bias", self.last_bias, (1,)),
-        ):
-            if tuple(tensor.shape) != shape:
-                raise ArtifactError(f"the ranker's {name} is {tuple(tensor.shape)}, its weight needs {shape}")
         for name, tensor in self.tensors().items():
             if tensor.dtype != torch.float64:
                 raise ArtifactError(f"the ranker's {name} is {tensor.dtype}, not torch.float64")
             if not bool(torch.isfinite(tensor).all()):
                 raise ArtifactError(f"the ranker's {name} holds NaN or infinity")
+        if not self.layers or any(layer.weight.ndim != 2 for layer in self.layers):
+            raise ArtifactError("the ranker's layers must be matrices, one at the least")
+        if len(self.inputs) != bool(self.crosses):
+            raise ArtifactError("the ranker's cross layers need one map of the inputs before them, and only they do")
+        widths = [self.width, *(layer.weight.shape[0] for layer in self.layers)]
+        if widths[-1] != 1:
+            raise ArtifactError(f"the ranker's last layer has {widths[-1]} outputs, not one logit")
+        expected = {f"layers.{number}": pair for number, pair in enumerate(pairwise(widths))}
+        expected |= {f"crosses.{number}": (self.width, self.width) for number in range(len(self.crosses))}
+        for name, (inward, outward) in expected.items():
+            self._require_shape(f"{name}.weight", (outward, inward))
+            self._require_shape(f"{name}.bias", (outward,))
+        for number in range(len(self.inputs)):
+            self._require_shape(f"inputs.{number}.weight", (self.width,))
+            self._require_shape(f"inputs.{number}.bias", (self.width,))
+
+    def _require_shape(self, name: str, shape: tuple[int, ...]) -> None:
+        found = tuple(self.tensors()[name].shape)
+        if found != shape:
+            raise ArtifactError(f"the ranker's {name} is {found}, its neighbours need {shape}")
 
     @property
     def width(self) -> int:
         """Length of a row that it scores."""
-        return self.weight.shape[1]
+        return self.layers[0].weight.shape[1]
 
     def tensors(self) -> dict[str, Tensor]:
-        """Its parameters by name."""
+        """Its parameters by name: ``layers.0.weight`` and so on."""
+        groups = {"layers": self.layers, "crosses": self.crosses, "inputs": self.inputs}
         return {
-            "weight": self.weight,
-            "bias": self.bias,
-            "last_weight": self.last_weight,
-            "last_bias": self.last_bias,
+            f"{group}.{number}.{part}": tensor
+            for group, maps in groups.items()
+            for number, linear in enumerate(maps)
+            for part, tensor in linear._asdict().items()
         }
 
     @classmethod
-    def fold(cls, model: RankNet, mean: npt.NDArray[np.float64], std: npt.NDArray[np.float64]) -> Self:
-        """The same function on raw rows: ``model((row - mean) / std)``; ``mean`` and ``std`` are ``(F,)``, std > 0.
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
+        """The inverse of `tensors`. Raises ArtifactError that names what is missing or unknown."""
+        groups: dict[str, list[LinearMap]] = {"layers": [], "crosses": [], "inputs": []}
+        for name in tensors:
+            if not _NAME.fullmatch(name):
+                raise ArtifactError(f"the ranker has no part {name!r}")
+        for group, maps in groups.items():
+            while f"{group}.{len(maps)}.weight" in tensors:
+                at = f"{group}.{len(maps)}"
+                if f"{at}.bias" not in tensors:
+                    raise ArtifactError(f"the ranker lacks {at}.bias")
+                maps.append(LinearMap(tensors[f"{at}.weight"], tensors[f"{at}.bias"]))
+        ranker = cls(*(tuple(maps) for maps in groups.values()))
+        astray = sorted(set(tensors) - set(ranker.tensors()))
+        if astray:
+            raise ArtifactError(f"the ranker's {', '.join(astray)} stand alone")
+        return ranker
 
-        W2 (W1 (x - m) / s + b1) + b2 is one linear map: W = W2 W1 / s, b = W2 b1 + b2 - W m.
+    @classmethod
+    def fold(cls, network: Network, mean: npt.NDArray[np.float64], std: npt.NDArray[np.float64]) -> Self:
+        """The same function on raw rows: ``network((row - mean) / std)``; both are ``(F,)``, std > 0.
+
+        W (x - m) / s + b is one linear map again: W / s and b - (W / s) m.
         """
-        with torch.no_grad():
-            first, second, last = (layer.weight.double() for layer in (model.first, model.second, model.last))
-            weight = (second @ first) / torch.from_numpy(std)
-            bias = second @ model.first.bias.double() + model.second.bias.double()
-            bias = bias - weight @ torch.from_numpy(mean)
-            return cls(weight, bias, last[0].clone(), model.last.bias.double())
+        layers, crosses = network.layers, network.crosses
+        shift, scale = torch.from_numpy(mean), torch.from_numpy(std)
+        if crosses:
+            return cls(tuple(layers), tuple(crosses), (LinearMap(1.0 / scale, -shift / scale),))
+        weight = layers[0].weight / scale
+        return cls((LinearMap(weight, layers[0].bias - weight @ shift), *layers[1:]))
 
     def logits(self, rows: Matrix) -> Logits:
         """Raw rows ``(N, F)`` float32 to logits ``(N,)`` float64; N may be 0."""
         with torch.inference_mode():
-            hidden = torch.addmm(self.bias, torch.from_numpy(rows).double(), self.weight.T).relu_()
-            scored: Logits = (hidden @ self.last_weight + self.last_bias).numpy()
+            hidden = torch.from_numpy(rows).double()
+            for weight, bias in self.inputs:
+                hidden = torch.addcmul(bias, hidden, weight)
+            standardised = hidden
+            for weight, bias in self.crosses:
+                hidden = torch.addcmul(hidden, standardised, torch.addmm(bias, hidden, weight.T))
+            for weight, bias in self.layers[:-1]:
+                hidden = torch.addmm(bias, hidden, weight.T).relu_()
+            weight, bias = self.layers[-1]
+            scored: Logits = (hidden @ weight[0] + bias).numpy()
         return scored
 
 

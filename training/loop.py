@@ -1,135 +1,108 @@
-"""The training loop, from the first epoch to the folded ranker."""
+"""The training loop, from the first step to the best weights."""
 
 from __future__ import annotations
 
-import copy
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
-from hexbite.console import Advance, progress
-from hexbite.errors import TrainingError
-from hexbite.features import Matrix
-from hexbite.ranker import Ranker, RankNet
-from training.batches import Batch, Batches
-from training.clicks import Clicks
-from training.metrics import click_metrics
-from training.step import FoldedStep
+from hexbite.console import progress
+from hexbite.errors import Interrupted
+from hexbite.networks import NETWORKS, Network
+from training.batches import Batches, Chunk
+from training.checkpoint import Checkpoint, Interruption
+from training.gradient import gradient_of
+from training.history import History, Validation
+from training.optimizer import Optimizer
+from training.ranks import Ranks
+from training.rows import FeatureRows
+from training.settings import Settings
+from training.shuffle import Shuffle
 from training.survey import Split, Survey
-from training.tables import Tables
-
-# Rows scored at once: with 40 columns of float64 some 20 MB.
-_SCORED_ROWS: Final = 65_536
-
+from training.validation import validate
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """``holdout`` is the share (0..1, exclusive at 1) of train rows kept for validation."""
+class Trained:
+    """The network with the weights of the best validation, and how the run went."""
 
-    epochs: int = 5
-    batch_size: int = 1024
-    learning_rate: float = 1e-3
-    holdout: float = 0.02
-    seed: int = 0
+    network: Network
+    history: History
 
 
-class Epoch(NamedTuple):
-    """What one pass came to: mean loss, metrics on the validation rows (empty without any), and its pace."""
+def train(
+    split: Split,
+    found: Survey,
+    rows: FeatureRows,
+    settings: Settings,
+    *,
+    ranks: Ranks,
+    checkpoint: Checkpoint,
+    resume: bool = False,
+    report: Callable[[Validation], None] = lambda _: None,
+) -> Trained:
+    """Train with Adam on binary cross-entropy; keep the weights of the least validation loss, or the last without any.
 
-    number: int
-    loss: float
-    validation: dict[str, float | None]
-    seconds: float
-    rows: int
-
-    def __str__(self) -> str:
-        figures = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in self.validation.items() if value)
-        validated = f", validation {figures}" if figures else ""
-        return f"loss {self.loss:.4f}{validated}, {self.rows / self.seconds:,.0f} rows/s"
-
-
-class Trained(NamedTuple):
-    """The ranker of the best epoch, and what each epoch came to."""
-
-    ranker: Ranker
-    best: Epoch
-    epochs: list[Epoch]
-
-
-def train(split: Split, found: Survey, settings: Settings, report: Callable[[Epoch], None]) -> Trained:
-    """Train RankNet with Adam on binary cross-entropy and fold the epoch of the least validation loss.
-
-    Without validation rows that is the last epoch. The same data and settings give the same weights, bit for bit.
-    Raises TrainingError where the loss is no number any more.
+    The same data and settings give the same weights on a CPU, bit for bit, interrupted or not. Raises TrainingError
+    where the loss is no number any more, Interrupted after SIGTERM once the checkpoint is written.
     """
     # A step is small: a second thread would spend its time waiting, the spinning kind, for which a busy machine makes
     # both pay dearly. It gathers rows instead. One thread also adds in the same order however many cores there are.
     torch.set_num_threads(1)
     torch.manual_seed(settings.seed)
-    tables, standardisation = split.files.tables, found.standardisation
-    model = RankNet(tables.schema.width)
-    step = FoldedStep(model, learning_rate=settings.learning_rate)
-    batches = Batches(split, standardisation, settings.batch_size)
-    epochs: list[Epoch] = []
-    best: tuple[Epoch, RankNet] | None = None
-    for number in range(1, settings.epochs + 1):
-        started = time.perf_counter()
-        with progress(f"epoch {number}/{settings.epochs}", found.rows) as advance:
-            loss = _run_epoch(step, batches.epoch(settings.seed, number), number, advance)
-        seconds = time.perf_counter() - started
-        ranker = Ranker.fold(model, *standardisation)
-        epoch = Epoch(number, loss, validate(ranker, tables, found.validation), seconds, found.rows)
-        report(epoch)
-        epochs.append(epoch)
-        if best is None or _is_better(epoch, best[0]):
-            best = epoch, copy.deepcopy(model)
-    assert best is not None
-    return Trained(Ranker.fold(best[1], *standardisation), best[0], epochs)
+    network = NETWORKS[settings.model](rows.width).to(rows.device, rows.dtype)
+    gradient = gradient_of(network, autocast=settings.precision == "bf16")
+    shuffle = Shuffle(split, found.rows_by_part, settings.window_rows, settings.seed, ranks.rank, ranks.count)
+    batches = Batches(shuffle, rows, settings.batch_size)
+    optimizer = Optimizer(gradient.parameters, settings, settings.epochs * batches.steps)
+    state = {"parameters": gradient.parameters, "best": gradient.parameters.detach().clone(), **optimizer.moments}
+    history = History()
+    if resume and (loaded := checkpoint.load()) is not None:
+        for name, tensor in loaded[0].items():
+            state[name].copy_(tensor)
+        history = History.from_json(loaded[1])
+        optimizer.resume(history.step)
+    validation_rows = found.validation.take(slice(ranks.rank, None, ranks.count))
+    validate_at = [batches.steps * number // settings.validations for number in range(1, settings.validations + 1)]
+
+    with Interruption() as interruption, torch.no_grad():
+        for chunk in _chunks(batches, history, settings, validate_at, checkpoint.every, shown=ranks.leads):
+            for batch in chunk.batches:
+                gradient.accumulate(batch)
+                ranks.add(gradient.sums)
+                gradient.finish()
+                optimizer.step()
+            history.add(chunk)
+            history.note_point(chunk, optimizer.learning_rate, settings.epochs * found.rows // ranks.count)
+            if history.batch in validate_at:
+                figures = validate(network, rows, validation_rows).compute() if len(found.validation) else {}
+                if history.add_validation(figures, ranks):
+                    state["best"].copy_(gradient.parameters)
+                report(history.validations[-1])
+            is_asked = ranks.agree(wanted=interruption.asked)
+            if ranks.leads and (is_asked or (checkpoint.every and history.step % checkpoint.every == 0)):
+                checkpoint.save(state, history.to_json())
+            if is_asked:
+                raise Interrupted(history.step, checkpoint.path)
+            if settings.patience and history.validations_since_best >= settings.patience:
+                break
+    gradient.parameters.copy_(state["best"])
+    return Trained(network, history)
 
 
-def _is_better(one: Epoch, other: Epoch) -> bool:
-    if not one.validation:
-        return True
-    losses = one.validation["log_loss"], other.validation["log_loss"]
-    return losses[0] is not None and losses[1] is not None and losses[0] < losses[1]
-
-
-def _run_epoch(step: FoldedStep, batches: Iterator[Batch], epoch: int, advance: Advance) -> float:
-    """One step a batch; the mean loss over the rows."""
-    total, rows = 0.0, 0
-    for batch in batches:
-        loss = float(step(*batch))
-        if not np.isfinite(loss):
-            raise TrainingError(f"the loss became {loss} in epoch {epoch}; try a smaller --learning-rate")
-        total += loss * len(batch.clicks)
-        rows += len(batch.clicks)
-        advance(len(batch.clicks), f"loss {total / rows:.4f}")
-    return total / rows
-
-
-def slices(clicks: Clicks, rows: int) -> Iterator[Clicks]:
-    """Consecutive parts of so many rows; the last may be shorter."""
-    for start in range(0, len(clicks), rows):
-        yield clicks.take(slice(start, start + rows))
-
-
-def assemble(tables: Tables, clicks: Clicks) -> Matrix:
-    """Raw rows ``(N, F)`` float32, as the service assembles them."""
-    users, restaurants = tables.users.features[clicks.user], tables.restaurants.features[clicks.restaurant]
-    return tables.schema.assemble(users, restaurants, clicks.context)
-
-
-def logits(ranker: Ranker, tables: Tables, clicks: Clicks) -> npt.NDArray[np.float64]:
-    """Logits ``(N,)`` of click rows by a published ranker, in bounded memory."""
-    parts = [ranker.logits(assemble(tables, part)) for part in slices(clicks, _SCORED_ROWS)]
-    return np.concatenate(parts) if parts else np.empty(0)
-
-
-def validate(ranker: Ranker, tables: Tables, clicks: Clicks) -> dict[str, float | None]:
-    """AUC, log loss and accuracy on some rows; nothing where there are none."""
-    return click_metrics(logits(ranker, tables, clicks), clicks.click) if len(clicks) else {}
+def _chunks(
+    batches: Batches, history: History, settings: Settings, validate_at: list[int], save_every: int, *, shown: bool
+) -> Iterator[Chunk]:
+    """The chunks of every epoch from the history's place on, with progress; the clock runs while reading and stepping."""
+    total = int(batches.shuffle.rows_by_part.sum())
+    while history.epoch <= settings.epochs:
+        before = (history.epoch - 1) * batches.steps
+        save_at = range(save_every - before % save_every, batches.steps, save_every) if save_every else ()
+        with progress(f"epoch {history.epoch}/{settings.epochs}", total, shown=shown) as advance:
+            advance(min(history.batch * settings.batch_size, total))
+            history.start_clock()
+            for chunk in batches.epoch(history.epoch, first=history.batch, ends=[*validate_at, *save_at]):
+                yield chunk
+                advance(sum(batch.size for batch in chunk.batches), f"loss {history.epoch_loss:.4f}")
+                history.start_clock()
+        history.begin_epoch(history.epoch + 1)

@@ -1,17 +1,32 @@
-"""Figures of a ranking and their intervals."""
+"""Streamed figures of clicks, figures of a ranking, and their intervals.
+
+The streamed ones are torchmetrics' `Metric`, which adds them up over ranks. Its own streaming AUC compares each row with
+each threshold, and its calibration error keeps every row; one histogram serves both in one pass.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torchmetrics import Metric
 
 Values = npt.NDArray[np.float64]
 
 _RESAMPLES: Final = 300
 _TAILS: Final = (2.5, 97.5)
+
+# A score's bin is even in asinh(score / fineness): even below it, and 0.2% of the score wide above.
+_BINS: Final = 1 << 14
+_FINENESS: Final = 0.01
+_RANGE: Final = 16.8  # asinh(1e5 / 0.01); what lies beyond shares the outermost bins
+
+# Of the score, between 0 and 1: torchmetrics' default.
+CALIBRATION_BINS: Final = 15
 
 
 class Figure(NamedTuple):
@@ -27,44 +42,111 @@ class Figure(NamedTuple):
         return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
 
 
-class Auc:
-    """Area under the ROC curve of N scores: how often a click scores above a non-click, ties counting half.
+class Auc(Metric):
+    """Area under the ROC curve: how often a click scores above a non-click, ties counting half.
 
-    Sorted once, so that it can be asked for many weightings ``(N,)`` of the rows.
+    Scores of either sign within 0.2% of each other (2e-5 near zero) count as ties; no more is kept of a row than the
+    count in its bin. ``groups`` splits the rows for an interval.
     """
 
-    def __init__(self, scores: npt.NDArray[Any], clicks: npt.NDArray[Any]) -> None:
-        distinct, self._group = np.unique(scores, return_inverse=True)
-        self._groups = len(distinct)
-        self._clicks = clicks.astype(np.float64)
+    higher_is_better = True
+    full_state_update = False
+    histogram: Tensor
 
-    def __call__(self, weights: Values | None = None) -> float | None:
+    def __init__(self, groups: int = 1) -> None:
+        super().__init__()
+        self.add_state("histogram", torch.zeros((groups, 2, _BINS), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, scores: Tensor, clicks: Tensor, groups: Tensor | None = None) -> None:
+        """Count N scores of any range, with clicks ``(N,)`` 0 or 1 and the rows' groups ``(N,)`` int64 from 0."""
+        bins = torch.asinh(scores.double() / _FINENESS).clamp_(-_RANGE, _RANGE)
+        bins = ((bins + _RANGE) * ((_BINS - 1) / (2 * _RANGE))).long().add_(clicks.long(), alpha=_BINS)
+        if groups is not None:
+            bins.add_(groups, alpha=2 * _BINS)
+        self.histogram += torch.bincount(bins, minlength=self.histogram.numel()).view_as(self.histogram)
+
+    def compute(self) -> float | None:
         """None where there is only one class."""
-        weights = np.ones(len(self._clicks)) if weights is None else weights
-        clicked = np.bincount(self._group, weights * self._clicks, self._groups)
-        left = np.bincount(self._group, weights * (1 - self._clicks), self._groups)
-        pairs = float(clicked.sum() * left.sum())
-        below = np.cumsum(left) - left
-        return float((clicked * (below + left / 2)).sum()) / pairs if pairs else None
+        return _area(self.histogram.sum(0).numpy().astype(np.float64))
+
+    def roc(self) -> tuple[Values, Values]:
+        """False and true positive rates ``(T,)``, each 0 to 1, by falling threshold."""
+        left, clicked = self.histogram.sum(0).numpy().astype(np.float64)[:, ::-1]
+        kept = (left + clicked) > 0
+        rates = (np.concatenate([[0.0], np.cumsum(side[kept])]) / max(side.sum(), 1.0) for side in (left, clicked))
+        false, true = rates
+        return false, true
+
+    def interval(self, *, seed: int) -> Figure:
+        """The area, and its percentile interval with whole groups drawn again (Efron 1979)."""
+        histogram = self.histogram.numpy().astype(np.float64)
+        draws = np.random.default_rng(seed)
+        again = []
+        for _ in range(_RESAMPLES):
+            counts = np.bincount(draws.integers(len(histogram), size=len(histogram)), minlength=len(histogram))
+            again.append(_area(np.tensordot(counts.astype(np.float64), histogram, 1)))
+        return _figure(_area(histogram.sum(0)), again)
 
 
-def log_loss(logits: Values, clicks: npt.NDArray[Any]) -> float:
-    """Mean binary cross-entropy, natural logarithm."""
-    return float(np.logaddexp(0.0, np.where(clicks > 0, -logits, logits)).mean())
+def _area(histogram: Values) -> float | None:
+    left, clicked = histogram
+    pairs = float(clicked.sum() * left.sum())
+    below = np.cumsum(left) - left
+    return float((clicked * (below + left / 2)).sum()) / pairs if pairs else None
 
 
-def accuracy(logits: Values, clicks: npt.NDArray[Any]) -> float:
-    """Share of rows on whose side of one half the score lies."""
-    return float(((logits > 0) == (clicks > 0)).mean())
+class Means(Metric):
+    """Log loss, accuracy and expected calibration error (Naeini et al. 2015) of logits."""
+
+    full_state_update = False
+    sums: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        # By bin of the score: rows, scores, clicks, losses and right sides of one half, added up.
+        self.add_state("sums", torch.zeros((5, CALIBRATION_BINS), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, logits: Tensor, clicks: Tensor) -> None:
+        """Add N logits and clicks ``(N,)`` 0 or 1."""
+        logits, clicks = logits.double(), clicks.double()
+        scores = logits.sigmoid()
+        bins = (scores * CALIBRATION_BINS).long().clamp_(max=CALIBRATION_BINS - 1)
+        losses = binary_cross_entropy_with_logits(logits, clicks, reduction="none")
+        right = ((logits > 0) == (clicks > 0)).double()
+        for row, values in zip(self.sums, (torch.ones_like(scores), scores, clicks, losses, right), strict=True):
+            row += torch.bincount(bins, values, CALIBRATION_BINS)
+
+    def compute(self) -> dict[str, float]:
+        """Natural logarithm; calibration error is the mean distance of score and click rate over the bins' rows."""
+        rows, scores, clicks, losses, right = self.sums
+        total = float(rows.sum())
+        return {
+            "log_loss": float(losses.sum()) / total,
+            "accuracy": float(right.sum()) / total,
+            "calibration_error": float((scores - clicks).abs().sum()) / total,
+        }
+
+    def calibration(self) -> tuple[Values, Values, Values]:
+        """Mean score, click rate and rows of each bin that has any, each ``(B,)``."""
+        rows, scores, clicks = (row.numpy() for row in self.sums[:3])
+        kept = rows > 0
+        return scores[kept] / rows[kept], clicks[kept] / rows[kept], rows[kept]
 
 
-def click_metrics(logits: Values, clicks: npt.NDArray[Any]) -> dict[str, float | None]:
-    """AUC, log loss and accuracy of N logits; an AUC of None means that there is only one class."""
-    return {
-        "auc": Auc(logits, clicks)(),
-        "log_loss": log_loss(logits, clicks),
-        "accuracy": accuracy(logits, clicks),
-    }
+class ClickMetrics:
+    """AUC and the means, of logits that come in parts, over all ranks."""
+
+    def __init__(self) -> None:
+        self.auc, self.means = Auc(), Means()
+
+    def update(self, logits: Tensor, clicks: Tensor) -> None:
+        """Add N logits and clicks ``(N,)`` 0 or 1."""
+        self.auc.update(logits, clicks)
+        self.means.update(logits, clicks)
+
+    def compute(self) -> dict[str, float | None]:
+        """An AUC of None means that there is only one class. Every rank must ask."""
+        return {"auc": self.auc.compute(), **self.means.compute()}
 
 
 def rank_to_hit(ranks: npt.NDArray[np.int64], k: int) -> Values:
@@ -77,30 +159,24 @@ def rank_to_ndcg(ranks: npt.NDArray[np.int64], k: int) -> Values:
     return np.where(ranks <= k, 1.0 / np.log2(1.0 + ranks), 0.0)
 
 
-def bootstrap(statistic: Callable[[Values], float | None], people: npt.NDArray[Any], *, seed: int) -> Figure:
-    """A statistic of row weights, and its percentile interval with whole people drawn again (Efron 1979).
+def bootstrap_mean(values: Values, people: npt.NDArray[Any], *, seed: int) -> Figure:
+    """A mean ``(N,)``, and its percentile interval with whole people drawn again (Efron 1979).
 
     ``people`` ``(N,)`` says whose each row is: rows of one person are alike, and drawing rows would promise too much.
     """
-    distinct, whose = np.unique(people, return_inverse=True)
-    value = statistic(np.ones(len(people)))
+    _, whose = np.unique(people, return_inverse=True)
+    totals, rows = np.bincount(whose, values), np.bincount(whose)
     draws = np.random.default_rng(seed)
     again = []
     for _ in range(_RESAMPLES):
-        counts = np.bincount(draws.integers(len(distinct), size=len(distinct)), minlength=len(distinct))
-        again.append(statistic(counts[whose].astype(np.float64)))
+        drawn = draws.integers(len(rows), size=len(rows))
+        again.append(float(totals[drawn].sum() / rows[drawn].sum()))
+    return _figure(float(values.mean()), again)
+
+
+def _figure(value: float | None, again: list[float | None]) -> Figure:
     defined = [drawn for drawn in again if drawn is not None]
     if value is None or not defined:
         return Figure(None, None, None)
     low, high = np.percentile(defined, _TAILS).tolist()
     return Figure(value, low, high)
-
-
-def bootstrap_mean(values: Values, people: npt.NDArray[Any], *, seed: int) -> Figure:
-    """`bootstrap` of a mean ``(N,)``."""
-
-    def mean(weights: Values) -> float | None:
-        total = weights.sum()
-        return float((weights * values).sum() / total) if total else None
-
-    return bootstrap(mean, people, seed=seed)

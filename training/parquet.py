@@ -28,11 +28,22 @@ def column_names(path: Path) -> list[str]:
         raise _unreadable(path, error) from error
 
 
-def read_columns(path: Path, columns: Sequence[str]) -> pl.DataFrame:
-    """Some columns whole; at least one row."""
+def count_rows(path: Path) -> int:
+    """How many rows a file holds, by its footer; at least one."""
+    try:
+        count = int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+    if not count:
+        raise DataError("holds no rows", path=path)
+    return count
+
+
+def read_columns(path: Path, columns: Sequence[str], *, start: int = 0, rows: int | None = None) -> pl.DataFrame:
+    """Some columns, whole or ``rows`` rows from ``start`` on; at least one row."""
     require_columns(path, column_names(path), columns)
     try:
-        frame = pl.scan_parquet(path, glob=False).select(columns).collect()
+        frame = pl.scan_parquet(path, glob=False).select(columns).slice(start, rows).collect()
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
     if frame.is_empty():
@@ -70,9 +81,10 @@ def to_numbers(series: pl.Series, path: Path) -> npt.NDArray[np.float64]:
 
 def to_clicks(series: pl.Series, path: Path) -> npt.NDArray[np.float32]:
     """Clicks ``(N,)`` float32, 0 or 1."""
-    clicks = to_numbers(series.cast(pl.Int64) if series.dtype == pl.Boolean else series, path)
-    _refuse((clicks != 0) & (clicks != 1), "neither 0 nor 1", path, series.name)
-    return clicks.astype(np.float32)
+    values, is_null = _to_array(series.cast(pl.Int8) if series.dtype == pl.Boolean else series, path)
+    _refuse(is_null, "missing", path, series.name)
+    _refuse((values != 0) & (values != 1), "neither 0 nor 1", path, series.name)
+    return values.astype(np.float32)
 
 
 def to_matrix(frame: pl.DataFrame, features: Sequence[Feature], path: Path) -> Matrix:

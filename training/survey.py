@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -25,73 +23,110 @@ class Standardisation(NamedTuple):
 
 @dataclass(frozen=True)
 class Split:
-    """Train files, less the rows that are held out for validation: a share of each, drawn by seed and file number."""
+    """Train files, less the rows that are held out for validation.
+
+    Those are a share of each file's rows, drawn by seed and place, or all rows of the last ``holdout_files`` files.
+    Raises DataError where no file is left to train on.
+    """
 
     files: ClickFiles
     holdout: float
+    holdout_files: int
     seed: int
 
-    def read(self, number: int, path: Path) -> tuple[Clicks, Clicks, int]:
-        """Training rows, validation rows, and how many rows without features were left out, of the n-th file."""
-        clicks, left_out = self.files.read(path)
-        held_out = np.random.default_rng([self.seed, number]).random(len(clicks)) < self.holdout
-        return clicks.take(~held_out), clicks.take(held_out), left_out
+    def __post_init__(self) -> None:
+        if self.holdout_files and self.holdout_files >= len(self.files.paths):
+            raise DataError(
+                f"--holdout-files {self.holdout_files} leaves none of its {len(self.files.paths)} files to train on",
+                path=self.files.folder / self.files.split,
+            )
 
-    def training_rows(self, order: npt.NDArray[np.intp]) -> Iterator[Clicks]:
-        """The training rows of one file after the other."""
-        paths = self.files.paths
-        for number in order.tolist():
-            yield self.read(number, paths[number])[0]
+    def read(self, number: int) -> tuple[Clicks, Clicks, int]:
+        """Training rows, validation rows, and how many rows without features were left out, of the n-th part."""
+        part = self.files.parts[number]
+        clicks, left_out = self.files.read(part)
+        if self.holdout_files:
+            held_out = np.full(len(clicks), part.file >= len(self.files.paths) - self.holdout_files)
+        else:
+            held_out = np.random.default_rng([self.seed, number]).random(len(clicks)) < self.holdout
+        if not held_out.any():
+            return clicks, clicks.take(slice(0)), left_out
+        return clicks.take(~held_out), clicks.take(held_out), left_out
 
 
 class Survey(NamedTuple):
-    """What the first pass found. ``validation`` is kept: it is scored after every epoch."""
+    """What the first pass found: training rows of each part ``(P,)``, and counts over all of them.
+
+    ``validation`` is kept, since it is scored again and again; twelve bytes a row.
+    """
 
     standardisation: Standardisation
     validation: Clicks
+    rows_by_part: npt.NDArray[np.int64]
     files: int
-    rows: int
     clicks: int
     left_out: int
+
+    @property
+    def rows(self) -> int:
+        """Training rows."""
+        return int(self.rows_by_part.sum())
 
 
 def survey(split: Split) -> Survey:
     """Read every train file once. Raises DataError, naming file, column and count, before any step is made."""
-    tables, paths = split.files.tables, split.files.paths
+    tables, parts = split.files.tables, split.files.parts
     moments = _Moments(len(tables.schema.context))
     held_out = []
-    rows = clicks = left_out = 0
-    with progress("looking through the train files", len(paths), "files") as advance:
-        for number, path in enumerate(paths):
-            training, validation, without_features = split.read(number, path)
+    rows_by_part = np.zeros(len(parts), dtype=np.int64)
+    clicks = left_out = 0
+    with progress("looking through the train files", sum(part.rows for part in parts)) as advance:
+        for number, part in enumerate(parts):
+            training, validation, without_features = split.read(number)
             moments.add(training.context)
             held_out.append(validation)
-            rows += len(training)
-            clicks += int(training.click.sum())
+            rows_by_part[number] = len(training)
+            clicks += int(np.count_nonzero(training.click))
             left_out += without_features
-            advance()
+            advance(part.rows)
+    rows = int(rows_by_part.sum())
     if not 0 < clicks < rows:
         what = (
             "no row to learn from" if not rows else f"all {rows:,} rows say click {int(clicks > 0)}; nothing to learn"
         )
         raise DataError(what, path=split.files.folder / split.files.split)
-    return Survey(_standardise(tables, moments), Clicks.concatenate(held_out), len(paths), rows, clicks, left_out)
+    return Survey(
+        standardisation=_standardise(tables, moments),
+        validation=Clicks.concatenate(held_out),
+        rows_by_part=rows_by_part,
+        files=len(split.files.paths),
+        clicks=clicks,
+        left_out=left_out,
+    )
 
 
 def _standardise(tables: Tables, context: _Moments) -> Standardisation:
-    blocks = tables.users.features, tables.restaurants.features
-    # Accumulated in float64: a float32 mean of a million latitudes is off in the digits that matter.
-    means = [*(block.mean(axis=0, dtype=np.float64) for block in blocks), context.mean]
-    stds = [*(block.std(axis=0, dtype=np.float64) for block in blocks), context.std]
-    std = np.concatenate(stds)
+    blocks = [_Moments(len(tables.schema.user)), _Moments(len(tables.schema.restaurant))]
+    for moments, table in zip(blocks, (tables.users, tables.restaurants), strict=True):
+        for start in range(0, len(table.ids), _CHUNK_ROWS):
+            moments.add(table.features[start : start + _CHUNK_ROWS])
+    blocks.append(context)
+    mean = np.concatenate([moments.mean for moments in blocks])
+    std = np.concatenate([moments.std for moments in blocks])
     # Rounding leaves a constant column with a tiny deviation; dividing by that would blow up whatever it meets later.
-    mean = np.concatenate(means)
     is_constant = std <= np.finfo(np.float32).eps * np.abs(mean)
     return Standardisation(mean, np.where(is_constant, 1.0, std))
 
 
+# Rows widened to float64 at once.
+_CHUNK_ROWS = 65_536
+
+
 class _Moments:
-    """Mean and variance of columns that come in parts (Chan, Golub, LeVeque 1979)."""
+    """Mean and variance of columns that come in parts, in float64 (Chan, Golub, LeVeque 1979).
+
+    A float32 mean of a million latitudes is off in the digits that matter.
+    """
 
     def __init__(self, width: int) -> None:
         self.count = 0

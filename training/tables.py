@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,11 @@ from hexbite.features import Feature, FeatureSchema, Matrix
 from hexbite.folder import RESTAURANT_KEYS, RESTAURANTS, TRAIN, USER_KEYS, USERS, resolve_schema
 from training.parquet import Ids, column_names, parquet_files, read_columns, to_ids, to_matrix, to_numbers
 
+_COLUMNS: Final = 4
+
+#: Row numbers of a table ``(N,)``: four bytes each, since tens of millions of them are in flight.
+Rows = npt.NDArray[np.int32]
+
 
 @dataclass(frozen=True, slots=True)
 class Entities:
@@ -23,14 +28,14 @@ class Entities:
     ids: Ids
     features: Matrix
 
-    def find(self, ids: Ids) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+    def find(self, ids: Ids) -> tuple[Rows, npt.NDArray[np.bool_]]:
         """The row of each of M ids, and whether it has one; where not, the row means nothing."""
         first, last = self.ids[0], self.ids[-1]
         if last - first + 1 == len(self.ids):
             known = (ids >= first) & (ids <= last)
-            return np.where(known, ids - first, 0), known
+            return np.where(known, ids - first, 0).astype(np.int32), known
         rows = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
-        return rows, self.ids[rows] == ids
+        return rows.astype(np.int32), self.ids[rows] == ids
 
 
 class Tables(NamedTuple):
@@ -79,11 +84,17 @@ def _folder_schema(folder: Path) -> FeatureSchema:
 def _read(
     path: Path, keys: tuple[str, ...], features: tuple[Feature, ...]
 ) -> tuple[Entities, list[npt.NDArray[np.float64]]]:
-    frame = read_columns(path, [*keys, *(feature.name for feature in features)])
+    frame = read_columns(path, keys)
     ids = to_ids(frame[keys[0]], path)
     order = np.argsort(ids, kind="stable")
     repeated = int(np.count_nonzero(np.diff(ids[order]) == 0))
     if repeated:
         raise DataError("occurs more than once; keep one row an id", path=path, column=keys[0], count=repeated)
     numbers = [to_numbers(frame[name], path)[order] for name in keys[1:]]
-    return Entities(ids[order], to_matrix(frame, features, path)[order]), numbers
+    # A few columns at a time: a million users fill memory once, not once in the file's layout and once in ours.
+    matrix = np.empty((len(ids), len(features)), dtype=np.float32)
+    for start in range(0, len(features), _COLUMNS):
+        some = features[start : start + _COLUMNS]
+        frame = read_columns(path, [feature.name for feature in some])
+        matrix[:, start : start + _COLUMNS] = to_matrix(frame, some, path)[order]
+    return Entities(ids[order], matrix), numbers

@@ -1,0 +1,37 @@
+"""What decides a model besides its data: one frozen object, recorded with the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Schedule = Literal["constant", "linear", "cosine"]
+Precision = Literal["float32", "bf16", "float64"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to train.
+
+    ``model`` is a name of `NETWORKS`. ``batch_size`` is that of the whole run, however many processes share it.
+    ``schedule`` leads the learning rate from its full value, reached after ``warmup_steps``, to zero at the last step
+    (or keeps it). ``clip_norm`` bounds the norm of a gradient; 0 does not. ``holdout`` is the share (0..1, exclusive at
+    1) of train rows kept for validation, or ``holdout_files`` the number of train files, the last ones by name.
+    ``patience`` is how many validations in a row may pass without a smaller loss; 0 never stops early. There are
+    ``validations`` of them in an epoch. Rows are shuffled within ``window_rows``.
+    """
+
+    model: str = "ranknet"
+    epochs: int = 5
+    batch_size: int = 1024
+    learning_rate: float = 1e-3
+    schedule: Schedule = "cosine"
+    warmup_steps: int = 0
+    clip_norm: float = 0.0
+    precision: Precision = "float32"
+    holdout: float = 0.02
+    holdout_files: int = 0
+    validations: int = 1
+    patience: int = 0
+    window_rows: int = 1 << 20
+    seed: int = 0

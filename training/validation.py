@@ -1,0 +1,41 @@
+"""Rows scored by the ranker that would be published, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hexbite.networks import Network
+from hexbite.ranker import Ranker
+from training.clicks import Clicks
+from training.metrics import ClickMetrics
+from training.rows import FeatureRows
+
+_CHUNK_ROWS: Final = 65_536
+
+
+def standardised_ranker(network: Network, width: int) -> Ranker:
+    """The network on rows that are standardised already, folded as the published one is."""
+    return Ranker.fold(network, np.zeros(width), np.ones(width))
+
+
+def gathered(rows: FeatureRows, clicks: Clicks) -> Iterator[tuple[Tensor, Clicks]]:
+    """Standardised rows ``(N, F)`` float32 on the CPU, a part of the clicks at a time; overwritten by the next."""
+    room = rows.empty(min(_CHUNK_ROWS, len(clicks)))
+    for start in range(0, len(clicks), _CHUNK_ROWS):
+        part = clicks.take(slice(start, start + _CHUNK_ROWS))
+        rows.gather(part, room[: len(part)])
+        yield room[: len(part), :-1].cpu(), part
+
+
+def validate(network: Network, rows: FeatureRows, clicks: Clicks) -> ClickMetrics:
+    """Figures of some clicks, those of this rank."""
+    metrics = ClickMetrics()
+    ranker = standardised_ranker(network, rows.width)
+    for standardised, part in gathered(rows, clicks):
+        metrics.update(torch.from_numpy(ranker.logits(standardised.numpy())), torch.from_numpy(part.click))
+    return metrics
