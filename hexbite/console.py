@@ -44,10 +44,14 @@ def progress(doing: str, total: int | None = None, unit: str = "rows", *, shown:
     ``total`` None shows a spinner. Goes to stderr, so that what a command prints can be piped.
     """
     if not shown:
-        yield lambda units=1, note="": None
+        yield _say_nothing
         return
     with (_bar if _console.is_terminal else _lines)(doing, total, unit) as advance:
         yield advance
+
+
+def _say_nothing(units: int = 1, note: str = "") -> None:
+    """An `Advance` of what nobody is to see."""
 
 
 def tell(event: str, **facts: object) -> None:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from hexbite.artifact import Artifact
 from hexbite.console import run
 from hexbite.errors import DataError
-from hexbite.folder import TRAIN
-from training.clicks import ClickFiles, Unknown
+from training.clicks import Unknown
 from training.evaluate import Evaluation, evaluate
-from training.loop import Epoch, Settings, Trained, train
+from training.metrics import Figure
+from training.ranks import joined
+from training.run import run_training
 from training.score import score
-from training.store import code_version, load, publish, save
-from training.survey import Split, Survey, survey
-from training.tables import read_tables
+from training.settings import Model, Precision, Schedule, Settings
+from training.store import load, publish
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train a ranker on clicks, look at it, publish it.")
 
@@ -27,76 +26,80 @@ _DEFAULTS = Settings()
 
 Data = Annotated[Path, typer.Option("--data", help="A data folder, see docs/architecture.md.")]
 UnknownIds = Annotated[Unknown, typer.Option("--unknown", help="Rows whose user or restaurant has no features.")]
-Model = Annotated[str, typer.Option("--model", help="Tag in the BentoML model store.")]
+Tag = Annotated[str, typer.Option("--model", help="Tag in the BentoML model store.")]
 Name = Annotated[str, typer.Option("--name", help="The model's name in the BentoML model store.")]
 
 
 @app.command("train")
 def train_model(
     data: Data,
+    model: Annotated[Model, typer.Option(help="Which network.")] = _DEFAULTS.model,
     epochs: Annotated[int, typer.Option(min=1)] = _DEFAULTS.epochs,
-    batch_size: Annotated[int, typer.Option(min=1)] = _DEFAULTS.batch_size,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows a step, over all processes.")] = _DEFAULTS.batch_size,
     learning_rate: Annotated[float, typer.Option(min=1e-12)] = _DEFAULTS.learning_rate,
+    schedule: Annotated[Schedule, typer.Option(help="Of the learning rate, down to 0.")] = _DEFAULTS.schedule,
+    warmup_steps: Annotated[int, typer.Option(min=0, help="Up to the learning rate.")] = _DEFAULTS.warmup_steps,
+    clip_norm: Annotated[float, typer.Option(min=0.0, help="Of a gradient; 0 never clips.")] = _DEFAULTS.clip_norm,
+    precision: Annotated[
+        Precision, typer.Option(help="Of the products; RankNet's folded step is float32 or float64.")
+    ] = _DEFAULTS.precision,
     holdout: Annotated[
         float, typer.Option(min=0.0, max=0.9, help="Share of the train rows that is kept for validation.")
     ] = _DEFAULTS.holdout,
+    holdout_files: Annotated[
+        int, typer.Option(min=0, help="Keep the last files by name for validation, instead of a share.")
+    ] = _DEFAULTS.holdout_files,
+    validations: Annotated[int, typer.Option(min=1, help="In an epoch.")] = _DEFAULTS.validations,
+    patience: Annotated[
+        int, typer.Option(min=0, help="Stop after so many validations without a better one; 0 never.")
+    ] = _DEFAULTS.patience,
+    window_rows: Annotated[int, typer.Option(min=1, help="Rows shuffled among each other.")] = _DEFAULTS.window_rows,
     seed: Annotated[int, typer.Option(min=0, help="The same seed and data give the same weights.")] = _DEFAULTS.seed,
     unknown: UnknownIds = "error",
     name: Name = "hexbite",
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Where to keep the run's state; by default data/checkpoints/NAME.safetensors.")
+    ] = None,
+    checkpoint_every: Annotated[int, typer.Option(min=0, help="Steps; 0 keeps it at SIGTERM alone.")] = 10_000,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint, if there is one.")] = False,
 ) -> None:
-    """Train on every file of DIR/train and save the best epoch; the last line printed is the model's tag."""
-    settings = Settings(epochs, batch_size, learning_rate, holdout, seed)
-    tables = read_tables(data)
-    split = Split(ClickFiles(data, TRAIN, tables, unknown), holdout, seed)
-    found = survey(split)
-    width = tables.schema.width
-    print(f"{found.rows:,} rows to train on, {len(found.validation):,} to validate on, {width} features", flush=True)
-    if found.left_out:
-        print(f"{found.left_out:,} rows left out: their user or restaurant has no features")
-    trained = train(split, found, settings, lambda epoch: _print_epoch(epoch, settings.epochs))
-    artifact = Artifact(
-        schema=tables.schema,
-        ranker=trained.ranker,
-        user_mean=found.standardisation.mean[: len(tables.schema.user)].astype("float32"),
-        training={"model": "ranknet", "best_epoch": trained.best.number, **asdict(settings), "code": code_version()},
-        metrics=_metrics(trained),
-        data={
-            "folder": data.resolve().name,
-            "users": len(tables.users.ids),
-            "restaurants": len(tables.restaurants.ids),
-            **_counts(found),
-        },
+    """Train on every file of DIR/train and save the best weights; the last line printed is the model's tag."""
+    settings = Settings(
+        model=model,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        schedule=schedule,
+        warmup_steps=warmup_steps,
+        clip_norm=clip_norm,
+        precision=precision,
+        holdout=holdout,
+        holdout_files=holdout_files,
+        validations=validations,
+        patience=patience,
+        window_rows=window_rows,
+        seed=seed,
     )
-    if trained.best.number < settings.epochs:
-        print(f"kept epoch {trained.best.number}, the best on the validation rows")
-    print(save(artifact, name=name))
-
-
-def _print_epoch(epoch: Epoch, epochs: int) -> None:
-    print(f"epoch {epoch.number}/{epochs}: {epoch}", flush=True)
-
-
-def _metrics(trained: Trained) -> dict[str, Any]:
-    return {
-        "validation": trained.best.validation,
-        "epochs": [{"loss": epoch.loss, **epoch.validation} for epoch in trained.epochs],
-    }
-
-
-def _counts(found: Survey) -> dict[str, Any]:
-    return {
-        "train_files": found.files,
-        "train_rows": found.rows,
-        "train_click_rate": found.clicks / found.rows,
-        "validation_rows": len(found.validation),
-        "rows_left_out": found.left_out,
-    }
+    with joined() as (ranks, device):
+        tag = run_training(
+            data,
+            settings,
+            name=name,
+            unknown=unknown,
+            checkpoint_path=checkpoint or Path("data/checkpoints") / f"{name}.safetensors",
+            checkpoint_every=checkpoint_every,
+            resume=resume,
+            ranks=ranks,
+            device=device,
+        )
+    if tag is not None:
+        print(tag)
 
 
 @app.command("evaluate")
 def evaluate_model(
     data: Data,
-    model: Model = "hexbite:latest",
+    model: Tag = "hexbite:latest",
     unknown: UnknownIds = "error",
     json_file: Annotated[Path | None, typer.Option("--json", help="A file for the figures.")] = None,
 ) -> None:
@@ -115,15 +118,22 @@ def _print_evaluation(tag: str, figures: Evaluation) -> None:
     print(f"model {tag} on {figures.rows:,} test rows, click rate {figures.click_rate:.4f}")
     if figures.left_out:
         print(f"{figures.left_out:,} rows left out: their user or restaurant has no features")
-    print(f"log loss {figures.log_loss:.4f}, accuracy {figures.accuracy:.4f}")
+    for name, means in figures.means.items():
+        told = ", ".join(f"{metric.replace('_', ' ')} {value:.4f}" for metric, value in means.items())
+        print(f"  {name:<13} {told}")
     for name, figure in figures.auc.items():
         print(f"  {name:<13} AUC     {figure}")
-    if not figures.ranking:
-        print("no request tells where the person went: hit@10 and NDCG@10 need that")
-        return
-    print(f"{figures.visits:,} visits, {figures.places_in_reach:,.0f} places in reach on average")
-    for metric in ("hit@10", "ndcg@10"):
-        for name, by_metric in figures.ranking.items():
+    if figures.lists:
+        print(f"{figures.list_count:,} lists of one person's test rows, some clicked and some not")
+        _print_rankings(figures.lists)
+    if figures.ranking:
+        print(f"{figures.visits:,} visits, {figures.places_in_reach:,.0f} places in reach on average")
+        _print_rankings(figures.ranking)
+
+
+def _print_rankings(rankings: Mapping[str, Mapping[str, Figure]]) -> None:
+    for metric in next(iter(rankings.values())):
+        for name, by_metric in rankings.items():
             print(f"  {name:<13} {metric:<7} {by_metric[metric]}")
 
 
@@ -141,7 +151,7 @@ def score_pairs(
     data: Data,
     pairs: Annotated[Path, typer.Option(help="Parquet: user_id, restaurant_id and the model's context features.")],
     out: Annotated[Path, typer.Option(help="Parquet to write: user_id, restaurant_id, logit, score.")],
-    model: Model = "hexbite:latest",
+    model: Tag = "hexbite:latest",
     unknown: UnknownIds = "error",
 ) -> None:
     """Score pairs offline, as the service would."""

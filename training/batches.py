@@ -56,7 +56,7 @@ class Batches:
         return -(-int(self.shuffle.rows_by_part.sum()) // self.batch_size)
 
     def epoch(self, number: int, *, first: int = 0, ends: Collection[int] = ()) -> Iterator[Chunk]:
-        """The batches of an epoch from the ``first``-th on; a chunk ends wherever the count of batches is in ``ends``."""
+        """The batches of an epoch from the ``first``-th on; a chunk ends where the count of batches is in ``ends``."""
         return _ahead(self._chunks(number, first, frozenset(ends)))
 
     def _chunks(self, number: int, first: int, ends: frozenset[int]) -> Iterator[Chunk]:
@@ -77,8 +77,8 @@ class Batches:
             bounds = range(begin, end, self.batch_size)
             sizes = [min(self.batch_size, end - bound) for bound in bounds]
             ours = np.diff(np.searchsorted(placed.places, [*bounds, end])).tolist()
-            parts = zip(rows.split(ours), clicks.split(ours), logits.split(ours), sizes, strict=True)
-            batches = [Batch(*part) for part in parts]
+            split = (torch.split(whole, ours) for whole in (rows, clicks, logits))
+            batches = [Batch(*part) for part in zip(*split, sizes, strict=True)]
             begun = begin // self.batch_size
             cuts = [cut for cut in range(skip, len(batches)) if cut == skip or begun + cut in ends]
             for cut, next_cut in pairwise([*cuts, len(batches)]):

@@ -107,7 +107,7 @@ class ClickFiles:
 
     @cached_property
     def parts(self) -> list[Part]:
-        """Slices of at most `PART_ROWS` rows, file by file. Raises DataError where a file cannot be read or is empty."""
+        """Slices of at most `PART_ROWS` rows, file by file. Raises DataError where a file is empty or unreadable."""
         return [
             Part(file, path, start, min(PART_ROWS, rows - start))
             for file, path in enumerate(self.paths)

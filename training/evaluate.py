@@ -1,119 +1,149 @@
-"""A model on the test split: clicks told apart, and visited places ranked, beside two baselines."""
+"""A model on the test split: clicks told apart, lists and visited places ranked, a baseline beside each figure."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from hexbite.artifact import Artifact
 from hexbite.console import progress
-from hexbite.features import DISTANCE_M
+from hexbite.features import DISTANCE_M, Matrix
 from hexbite.folder import TEST, TRAIN
-from training.clicks import ClickFiles, Unknown
-from training.loop import logits
-from training.metrics import Auc, Figure, accuracy, bootstrap, bootstrap_mean, log_loss, rank_to_hit, rank_to_ndcg
+from hexbite.ranker import Ranker
+from training.clicks import ClickFiles, Clicks, Unknown
+from training.lists import Lists
+from training.metrics import Auc, Figure, Means, bootstrap_mean, rank_to_hit, rank_to_ndcg
 from training.ranking import rank_visits, read_visits
 from training.tables import Tables, read_tables
 
 #: The restaurant feature that counts visits, where there is one; else train clicks are counted.
 VISITS_FEATURE: Final = "log_visits"
 
-_K: Final = 10
+#: Cut of the visited places' rankings.
+K: Final = 10
+
 _SEED: Final = 0
 _RANKINGS: Final = ("model", "most_visited", "nearest")
 
+# People are dealt into so many groups, which the interval of an AUC draws again in the place of people.
+_GROUPS: Final = 100
 
-class Evaluation(NamedTuple):
-    """Figures by ranking (``model``, ``most_visited``, ``nearest``) and metric; those of ranking need known visits."""
+# Rows scored at once: with 40 columns of float64 some 20 MB.
+_SCORED_ROWS: Final = 65_536
+
+
+class Popularity(NamedTuple):
+    """Visits of each restaurant ``(R,)``, and the share of clicks among the train rows, None where none was read."""
+
+    visits: npt.NDArray[np.float64]
+    click_rate: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Figures by ranking (``model``, ``most_visited``, ``nearest``).
+
+    ``means`` are log loss, accuracy and calibration error of the ``model`` and of a ``constant`` score, the click rate.
+    ``lists`` (of clicks) and ``ranking`` (of visits) go by ranking and metric, and are empty where there is nothing
+    to rank.
+    """
 
     rows: int
     left_out: int
     click_rate: float
-    log_loss: float
-    accuracy: float
+    means: dict[str, dict[str, float]]
     auc: dict[str, Figure]
+    lists: dict[str, dict[str, Figure]]
+    list_count: int
     visits: int
     places_in_reach: float
     ranking: dict[str, dict[str, Figure]]
 
     def to_json(self) -> dict[str, Any]:
-        """For a file: ``clicks`` and ``ranking``."""
-        return {
-            "clicks": {
-                "rows": self.rows,
-                "left_out": self.left_out,
-                "click_rate": self.click_rate,
-                "log_loss": self.log_loss,
-                "accuracy": self.accuracy,
-                "auc": {name: figure._asdict() for name, figure in self.auc.items()},
-            },
-            "ranking": {
-                "visits": self.visits,
-                "places_in_reach": self.places_in_reach,
-                **{
-                    name: {metric: figure._asdict() for metric, figure in figures.items()}
-                    for name, figures in self.ranking.items()
-                },
-            },
-        }
+        """For a file: ``clicks``, ``lists`` and ``ranking``; a figure is ``{"value", "low", "high"}``."""
+        clicks = {name: getattr(self, name) for name in ("rows", "left_out", "click_rate", "means", "auc")}
+        visits = {"visits": self.visits, "places_in_reach": self.places_in_reach}
+        lists = {"lists": self.list_count}
+        document: dict[str, Any] = _named(
+            {"clicks": clicks, "lists": lists | self.lists, "ranking": visits | self.ranking}
+        )
+        return document
+
+
+def _named(value: Any) -> Any:
+    if isinstance(value, Figure):
+        return value._asdict()
+    return {name: _named(inner) for name, inner in value.items()} if isinstance(value, dict) else value
 
 
 def evaluate(artifact: Artifact, folder: Path, *, unknown: Unknown) -> Evaluation:
-    """Score the test split of a data folder.
+    """Score the test split of a data folder, in memory that does not grow with it.
 
     Raises DataError where a file cannot be used, SchemaError where the folder's features are not the model's.
     """
     tables = read_tables(folder, artifact.schema)
     popularity = _popularity(folder, tables, unknown)
     files = ClickFiles(folder, TEST, tables, unknown)
-    users, clicks, left_out = [], [], 0
-    scores: dict[str, list[npt.NDArray[np.float64]]] = {name: [] for name in _RANKINGS}
-    with progress("scoring test rows", len(files.paths), "files") as advance:
-        for path in files.paths:
-            rows, without_features = files.read(path)
+    context = tables.schema.names("context")
+    rankings = _RANKINGS if DISTANCE_M in context else _RANKINGS[:2]
+    group_of = torch.from_numpy(np.random.default_rng(_SEED).integers(_GROUPS, size=len(tables.users.ids)))
+    aucs, means, lists = {name: Auc(_GROUPS) for name in rankings}, Means(), Lists(rankings, len(tables.users.ids))
+    rows = clicked = left_out = 0
+    with progress("scoring test rows", sum(part.rows for part in files.parts)) as advance:
+        for part in files.parts:
+            clicks, without_features = files.read(part)
+            scores = {"model": logits(artifact.ranker, tables, clicks)}
+            scores["most_visited"] = popularity.visits[clicks.restaurant]
+            if "nearest" in rankings:
+                scores["nearest"] = -clicks.context[:, context.index(DISTANCE_M)].astype(np.float64)
+            click = torch.from_numpy(clicks.click)
+            for name, auc in aucs.items():
+                auc.update(torch.from_numpy(scores[name]), click, group_of[clicks.user])
+            means.update(torch.from_numpy(scores["model"]), click)
+            lists.add(clicks, scores)
+            rows, clicked = rows + len(clicks), clicked + int(np.count_nonzero(clicks.click))
             left_out += without_features
-            users.append(rows.user)
-            clicks.append(rows.click)
-            scores["model"].append(logits(artifact.ranker, tables, rows))
-            scores["most_visited"].append(popularity[rows.restaurant])
-            if DISTANCE_M in tables.schema.names("context"):
-                metres = rows.context[:, tables.schema.names("context").index(DISTANCE_M)]
-                scores["nearest"].append(-metres.astype(np.float64))
-            advance()
-    user, click = np.concatenate(users), np.concatenate(clicks)
-    model = np.concatenate(scores["model"])
-    auc = {}
-    with progress("bootstrapping", len(_RANKINGS), "rankings") as advance:
-        for name, parts in scores.items():
-            if parts:
-                auc[name] = bootstrap(Auc(np.concatenate(parts), click), user, seed=_SEED)
-            advance()
+            advance(part.rows)
+    of_lists, click_rate = lists.figures(seed=_SEED), clicked / rows
     return Evaluation(
-        rows=len(click),
+        rows=rows,
         left_out=left_out,
-        click_rate=float(click.mean()),
-        log_loss=log_loss(model, click),
-        accuracy=accuracy(model, click),
-        auc=auc,
-        **_ranking(artifact, folder, tables, popularity),
+        click_rate=click_rate,
+        means={"model": means.compute(), "constant": _constant(popularity.click_rate or click_rate, click_rate)},
+        auc={name: auc.interval(seed=_SEED) for name, auc in aucs.items()},
+        lists=of_lists,
+        list_count=lists.count,
+        **_ranking(artifact, folder, tables, popularity.visits),
     )
 
 
-def _popularity(folder: Path, tables: Tables, unknown: Unknown) -> npt.NDArray[np.float64]:
+def _constant(score: float, click_rate: float) -> dict[str, float]:
+    """The means of one score for every row."""
+    return {
+        "log_loss": float(-(click_rate * np.log(score) + (1 - click_rate) * np.log1p(-score))),
+        "accuracy": click_rate if score > 0.5 else 1 - click_rate,
+        "calibration_error": abs(score - click_rate),
+    }
+
+
+def _popularity(folder: Path, tables: Tables, unknown: Unknown) -> Popularity:
     names = tables.schema.names("restaurant")
     if VISITS_FEATURE in names:
-        return tables.restaurants.features[:, names.index(VISITS_FEATURE)].astype(np.float64)
-    counts = np.zeros(len(tables.restaurants.ids))
+        return Popularity(tables.restaurants.features[:, names.index(VISITS_FEATURE)].astype(np.float64), None)
+    counts, rows = np.zeros(len(tables.restaurants.ids)), 0
     files = ClickFiles(folder, TRAIN, tables, unknown)
-    with progress("counting train clicks", len(files.paths), "files") as advance:
-        for path in files.paths:
-            rows, _ = files.read(path)
-            counts += np.bincount(rows.restaurant, rows.click, len(counts))
-            advance()
-    return counts
+    with progress("counting train clicks", sum(part.rows for part in files.parts)) as advance:
+        for part in files.parts:
+            clicks, _ = files.read(part)
+            counts += np.bincount(clicks.restaurant, clicks.click, len(counts))
+            rows += len(clicks)
+            advance(part.rows)
+    return Popularity(counts, float(counts.sum()) / rows)
 
 
 def _ranking(artifact: Artifact, folder: Path, tables: Tables, popularity: npt.NDArray[np.float64]) -> dict[str, Any]:
@@ -123,9 +153,24 @@ def _ranking(artifact: Artifact, folder: Path, tables: Tables, popularity: npt.N
     ranks = rank_visits(artifact, tables, visits, popularity)
     ranking = {
         name: {
-            f"{metric}@{_K}": bootstrap_mean(measure(of_visits, _K), visits.user_ids, seed=_SEED)
+            f"{metric}@{K}": bootstrap_mean(measure(of_visits, K), visits.user_ids, seed=_SEED)
             for metric, measure in (("hit", rank_to_hit), ("ndcg", rank_to_ndcg))
         }
         for name, of_visits in zip(_RANKINGS, ranks[:3], strict=True)
     }
     return {"visits": len(visits.user_ids), "places_in_reach": float(ranks.in_reach.mean()), "ranking": ranking}
+
+
+def assemble(tables: Tables, clicks: Clicks) -> Matrix:
+    """Raw rows ``(N, F)`` float32, as the service assembles them."""
+    users, restaurants = tables.users.features[clicks.user], tables.restaurants.features[clicks.restaurant]
+    return tables.schema.assemble(users, restaurants, clicks.context)
+
+
+def logits(ranker: Ranker, tables: Tables, clicks: Clicks) -> npt.NDArray[np.float64]:
+    """Logits ``(N,)`` of click rows by a published ranker, in bounded memory."""
+    parts = [
+        ranker.logits(assemble(tables, clicks.take(slice(start, start + _SCORED_ROWS))))
+        for start in range(0, len(clicks), _SCORED_ROWS)
+    ]
+    return np.concatenate(parts) if parts else np.empty(0)

@@ -63,7 +63,8 @@ class AutogradGradient(Gradient):
             with torch.autocast(batch.rows.device.type, torch.bfloat16, enabled=self._autocast):
                 logits = self._network(batch.rows[:, :-1])
             logits = logits.to(batch.logits.dtype)
-            (binary_cross_entropy_with_logits(logits, batch.clicks, reduction="sum") / batch.size).backward()
+            loss = binary_cross_entropy_with_logits(logits, batch.clicks, reduction="sum") / batch.size
+            torch.autograd.backward(loss)
         batch.logits.copy_(logits.detach())
 
     def finish(self) -> None:
@@ -84,12 +85,12 @@ class FoldedGradient(Gradient):
         first, second, last = network.first, network.second, network.last
         width, hidden, units = first.in_features, first.out_features, second.out_features
         # Transposed, and b1 below W1': of all layouts the one with the fastest products.
-        shapes = {"first": (width + 1, hidden), "second": (hidden, units), "bias": (units,), "last": (units,), "b3": (1,)}
-        sizes = [torch.Size(shape).numel() for shape in shapes.values()]
+        shapes = (width + 1, hidden), (hidden, units), (units,), (units,), (1,)
+        sizes = [torch.Size(shape).numel() for shape in shapes]
         self.parameters = first.weight.new_empty(sum(sizes)).detach()
         self.parameters.grad = torch.zeros_like(self.parameters)
         values, gradients = (
-            [part.view(shape) for part, shape in zip(flat.split(sizes), shapes.values(), strict=True)]
+            [part.view(shape) for part, shape in zip(torch.split(flat, sizes), shapes, strict=True)]
             for flat in (self.parameters, self.parameters.grad)
         )
         self._first, self._second, self._bias, self._last, self._b3 = values

@@ -29,7 +29,10 @@ class Totals(NamedTuple):
 
     def since(self, other: Totals) -> Totals:
         """What came after an earlier moment."""
-        return Totals(*(now - then for now, then in zip(self, other, strict=True)))
+        return Totals(self.loss - other.loss, self.rows - other.rows, self.seconds - other.seconds)
+
+
+_NOTHING: Final = Totals()
 
 
 class Point(NamedTuple):
@@ -68,9 +71,9 @@ class History:
     epoch: int = 1
     batch: int = 0
     step: int = 0
-    totals: Totals = Totals()
-    epoch_began: Totals = Totals()
-    last_point: Totals = Totals()
+    totals: Totals = _NOTHING
+    epoch_began: Totals = _NOTHING
+    last_point: Totals = _NOTHING
     best: Validation | None = None
     points: list[Point] = field(default_factory=list)
     validations: list[Validation] = field(default_factory=list)
@@ -89,9 +92,7 @@ class History:
             raise TrainingError(f"the loss became {loss} by step {self.step}; try a smaller --learning-rate")
         now = time.perf_counter()
         totals = self.totals
-        self.totals = Totals(
-            totals.loss + loss, totals.rows + len(chunk.clicks), totals.seconds + now - self._clock
-        )
+        self.totals = Totals(totals.loss + loss, totals.rows + len(chunk.clicks), totals.seconds + now - self._clock)
         self._clock = now
 
     def note_point(self, chunk: Chunk, learning_rate: float, planned_rows: int) -> None:

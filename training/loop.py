@@ -22,6 +22,7 @@ from training.shuffle import Shuffle
 from training.survey import Split, Survey
 from training.validation import validate
 
+
 @dataclass(frozen=True, slots=True)
 class Trained:
     """The network with the weights of the best validation, and how the run went."""
@@ -93,7 +94,7 @@ def train(
 def _chunks(
     batches: Batches, history: History, settings: Settings, validate_at: list[int], save_every: int, *, shown: bool
 ) -> Iterator[Chunk]:
-    """The chunks of every epoch from the history's place on, with progress; the clock runs while reading and stepping."""
+    """The chunks of every epoch from the history's place on, with progress; the clock counts reading and stepping."""
     total = int(batches.shuffle.rows_by_part.sum())
     while history.epoch <= settings.epochs:
         before = (history.epoch - 1) * batches.steps

@@ -1,7 +1,7 @@
 """Streamed figures of clicks, figures of a ranking, and their intervals.
 
-The streamed ones are torchmetrics' `Metric`, which adds them up over ranks. Its own streaming AUC compares each row with
-each threshold, and its calibration error keeps every row; one histogram serves both in one pass.
+The streamed ones are torchmetrics' `Metric`, which adds them up over ranks. Its own streaming AUC compares each row
+with each threshold, and its calibration error keeps every row: a histogram does in one pass.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ _RANGE: Final = 16.8  # asinh(1e5 / 0.01); what lies beyond shares the outermost
 
 # Of the score, between 0 and 1: torchmetrics' default.
 CALIBRATION_BINS: Final = 15
+
+
+# Of a drawn distribution.
+_DRAWN_BINS: Final = 80
 
 
 class Figure(NamedTuple):
@@ -69,13 +73,10 @@ class Auc(Metric):
         """None where there is only one class."""
         return _area(self.histogram.sum(0).numpy().astype(np.float64))
 
-    def roc(self) -> tuple[Values, Values]:
-        """False and true positive rates ``(T,)``, each 0 to 1, by falling threshold."""
-        left, clicked = self.histogram.sum(0).numpy().astype(np.float64)[:, ::-1]
-        kept = (left + clicked) > 0
-        rates = (np.concatenate([[0.0], np.cumsum(side[kept])]) / max(side.sum(), 1.0) for side in (left, clicked))
-        false, true = rates
-        return false, true
+    def counts(self) -> tuple[Values, Values, Values]:
+        """Rows without a click, with one, and the scores ``(B + 1,)`` between which they lie; equally many bins."""
+        left, clicked = self.histogram.sum(0).numpy().astype(np.float64)
+        return left, clicked, _FINENESS * np.sinh(np.linspace(-_RANGE, _RANGE, _BINS + 1))
 
     def interval(self, *, seed: int) -> Figure:
         """The area, and its percentile interval with whole groups drawn again (Efron 1979)."""
@@ -119,18 +120,27 @@ class Means(Metric):
     def compute(self) -> dict[str, float]:
         """Natural logarithm; calibration error is the mean distance of score and click rate over the bins' rows."""
         rows, scores, clicks, losses, right = self.sums
-        total = float(rows.sum())
+        total = max(float(rows.sum()), 1.0)
         return {
             "log_loss": float(losses.sum()) / total,
             "accuracy": float(right.sum()) / total,
             "calibration_error": float((scores - clicks).abs().sum()) / total,
         }
 
-    def calibration(self) -> tuple[Values, Values, Values]:
-        """Mean score, click rate and rows of each bin that has any, each ``(B,)``."""
-        rows, scores, clicks = (row.numpy() for row in self.sums[:3])
-        kept = rows > 0
-        return scores[kept] / rows[kept], clicks[kept] / rows[kept], rows[kept]
+
+class Curves(NamedTuple):
+    """Mean score, click rate and rows of each score bin that has any ``(B,)``; rows without and with a click between
+    ``edges`` of the logit ``(D,)``; false and true positive rate by falling threshold ``(T,)``.
+    """
+
+    score: Values
+    click_rate: Values
+    rows: Values
+    edges: Values
+    left: Values
+    clicked: Values
+    false_positive: Values
+    true_positive: Values
 
 
 class ClickMetrics:
@@ -147,6 +157,32 @@ class ClickMetrics:
     def compute(self) -> dict[str, float | None]:
         """An AUC of None means that there is only one class. Every rank must ask."""
         return {"auc": self.auc.compute(), **self.means.compute()}
+
+    def curves(self) -> Curves | None:
+        """What a report draws; None where there are no rows. Every rank must ask."""
+        with self.auc.sync_context(), self.means.sync_context():
+            left, clicked, edges = self.auc.counts()
+            rows, scores, clicks = (sums.numpy() for sums in self.means.sums[:3])
+        if not rows.sum():
+            return None
+        held = np.flatnonzero(left + clicked)
+        even = np.linspace(float(edges[held[0]]), float(edges[held[-1] + 1]), _DRAWN_BINS + 1)
+        middles = (edges[:-1] + edges[1:]) / 2
+        kept = rows > 0
+        # By falling score: a threshold passes ever more rows of either kind.
+        false_positive, true_positive = (
+            np.concatenate([[0.0], np.cumsum(side[held][::-1])]) / max(side.sum(), 1.0) for side in (left, clicked)
+        )
+        return Curves(
+            score=scores[kept] / rows[kept],
+            click_rate=clicks[kept] / rows[kept],
+            rows=rows[kept],
+            edges=even,
+            left=np.histogram(middles, even, weights=left)[0],
+            clicked=np.histogram(middles, even, weights=clicked)[0],
+            false_positive=false_positive,
+            true_positive=true_positive,
+        )
 
 
 def rank_to_hit(ranks: npt.NDArray[np.int64], k: int) -> Values:
@@ -167,7 +203,7 @@ def bootstrap_mean(values: Values, people: npt.NDArray[Any], *, seed: int) -> Fi
     _, whose = np.unique(people, return_inverse=True)
     totals, rows = np.bincount(whose, values), np.bincount(whose)
     draws = np.random.default_rng(seed)
-    again = []
+    again: list[float | None] = []
     for _ in range(_RESAMPLES):
         drawn = draws.integers(len(rows), size=len(rows))
         again.append(float(totals[drawn].sum() / rows[drawn].sum()))

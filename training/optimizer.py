@@ -26,7 +26,8 @@ class Optimizer:
         self._step = torch.zeros((), device=parameters.device)
         self._schedule = _schedule(self._adam, settings, steps)
         self._group = self._adam.param_groups[0]
-        self._beta1, self._beta2, self._eps = *self._group["betas"], self._group["eps"]
+        self._beta1, self._beta2 = self._group["betas"]
+        self._eps = self._group["eps"]
 
     @property
     def learning_rate(self) -> float:
@@ -40,7 +41,7 @@ class Optimizer:
         if self._clip_norm:
             torch.nn.utils.clip_grad_norm_([self._parameters], self._clip_norm)
         self._step.add_(1)
-        torch._fused_adam_(  # noqa: SLF001 - see above
+        torch._fused_adam_(
             [self._parameters],
             [gradient],
             [self.moments["exp_avg"]],

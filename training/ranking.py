@@ -15,7 +15,7 @@ from hexbite.folder import REQUESTS
 from hexbite.geo import EARTH_RADIUS_M, distances_m
 from hexbite.ranker import order
 from training.parquet import Ids, column_names, read_columns, to_ids, to_numbers
-from training.tables import Tables
+from training.tables import Rows, Tables
 
 #: The column of a request file that says where the person went.
 VISITED: Final = "visited_restaurant_id"
@@ -31,7 +31,7 @@ class Visits(NamedTuple):
     lats_deg: npt.NDArray[np.float64]
     lngs_deg: npt.NDArray[np.float64]
     max_dist_m: npt.NDArray[np.float64]
-    visited: npt.NDArray[np.intp]
+    visited: Rows
 
 
 class Ranks(NamedTuple):

@@ -14,7 +14,7 @@ from hexbite.errors import DataError
 from hexbite.features import DISTANCE_M
 from hexbite.ranker import logits_to_scores
 from training.clicks import Clicks, Unknown, find_pairs
-from training.loop import logits
+from training.evaluate import logits
 from training.parquet import column_names, read_columns, to_matrix
 from training.tables import read_tables
 

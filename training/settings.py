@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Model = Literal["ranknet", "mlp", "dcn"]
 Schedule = Literal["constant", "linear", "cosine"]
 Precision = Literal["float32", "bf16", "float64"]
 
@@ -21,7 +22,7 @@ class Settings:
     ``validations`` of them in an epoch. Rows are shuffled within ``window_rows``.
     """
 
-    model: str = "ranknet"
+    model: Model = "ranknet"
     epochs: int = 5
     batch_size: int = 1024
     learning_rate: float = 1e-3

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,19 +16,27 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 import bentoml
 import numpy as np
 import torch
+from bentoml import Tag
+from bentoml._internal.configuration.containers import BentoMLContainer  # where it keeps its own paths
+from bentoml._internal.models import ModelStore
 from bentoml.exceptions import BentoMLException, NotFound
+from safetensors import SafetensorError
 
 import hexbite
 from hexbite.artifact import Artifact
 from hexbite.errors import ArtifactError, ModelStoreError
 
+#: The folder of a model that holds its report.
+REPORT: Final = "report"
+
 _ROOT: Final = Path(__file__).resolve().parent.parent
 
 
-def save(artifact: Artifact, *, name: str) -> str:
+def save(artifact: Artifact, *, name: str, pages: Mapping[str, bytes] | None = None) -> str:
     """Put a model into the store as its newest version and return the tag.
 
-    What the artifact says of itself is metadata too, so that ``bentoml models get`` shows it. Raises ModelStoreError.
+    What the artifact says of itself is metadata too, so that ``bentoml models get`` shows it. ``pages`` are the files
+    of its report. The model appears whole or not at all, whatever ends this. Raises ModelStoreError.
     """
     said = {
         "fingerprint": artifact.schema.fingerprint,
@@ -35,12 +45,33 @@ def save(artifact: Artifact, *, name: str) -> str:
         "metrics": artifact.metrics,
         "data": artifact.data,
     }
+    store = Path(BentoMLContainer.model_store_dir.get())
     try:
-        with bentoml.models.create(name, labels={"framework": "hexbite"}, metadata=_told(said)) as model:
-            artifact.save(Path(model.path))
-    except (BentoMLException, OSError, ValueError) as error:
+        store.mkdir(parents=True, exist_ok=True)
+        # BentoML copies file by file into the model's final place. Here it does so into a store of its own beside the
+        # real one, and what is complete moves over in one step.
+        with tempfile.TemporaryDirectory(prefix=".partial-", dir=store.parent) as scratch:
+            aside = ModelStore(scratch)
+            with bentoml.models.create(
+                name, labels={"framework": "hexbite"}, metadata=_told(said), _model_store=aside
+            ) as model:
+                folder = Path(model.path)
+                artifact.save(folder)
+                (folder / REPORT).mkdir()
+                for page, content in (pages or {}).items():
+                    (folder / REPORT / page).write_bytes(content)
+            _move(model.tag, Path(scratch), store)
+    except (BentoMLException, OSError, ValueError, SafetensorError) as error:
         raise ModelStoreError(f"the model cannot be stored as {name!r}: {error}") from error
     return str(model.tag)
+
+
+def _move(tag: Tag, scratch: Path, store: Path) -> None:
+    (store / tag.path()).parent.mkdir(exist_ok=True)
+    latest = scratch / "latest"
+    latest.write_text(str(tag.version))
+    (scratch / tag.path()).rename(store / tag.path())
+    latest.replace(store / tag.latest_path())
 
 
 def load(tag: str) -> tuple[str, Artifact]:
@@ -70,8 +101,10 @@ def publish(source: str, *, name: str) -> str:
         raise ArtifactError(f"{folder}: no such folder")
     else:
         origin, artifact = load(source)
+        folder = Path(bentoml.models.get(source).path)
     artifact.training["published_from"] = origin
-    return save(artifact, name=name)
+    pages = {page.name: page.read_bytes() for page in sorted((folder / REPORT).glob("*"))}
+    return save(artifact, name=name, pages=pages)
 
 
 def _told(document: Any) -> Any:

@@ -1,0 +1,1 @@
+"""The page that every run leaves in its model: plots, and the template that holds them."""

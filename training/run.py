@@ -1,0 +1,147 @@
+"""One training run: from a data folder to a model in the store, with its report."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+import torch
+
+from hexbite.artifact import Artifact
+from hexbite.console import tell
+from hexbite.features import GROUPS
+from hexbite.folder import TRAIN
+from hexbite.ranker import Ranker
+from training.checkpoint import Checkpoint
+from training.clicks import ClickFiles, Unknown
+from training.history import Validation
+from training.importance import permutation_importance
+from training.loop import train
+from training.ranks import Ranks
+from training.report.page import Run, write_report
+from training.rows import FeatureRows
+from training.settings import Settings
+from training.store import code_version, save
+from training.survey import Split, Survey, survey
+from training.tables import Tables, read_tables
+from training.validation import validate
+
+_DTYPES: Final = {"float32": torch.float32, "bf16": torch.float32, "float64": torch.float64}
+
+
+def run_training(
+    folder: Path,
+    settings: Settings,
+    *,
+    name: str,
+    unknown: Unknown,
+    checkpoint_path: Path,
+    checkpoint_every: int,
+    resume: bool,
+    ranks: Ranks,
+    device: torch.device,
+) -> str | None:
+    """Train and save; the model's tag, None on a rank that does not write.
+
+    Raises DataError, SchemaError, TrainingError or ModelStoreError; then the store is as it was.
+    """
+    tables = read_tables(folder)
+    split = Split(ClickFiles(folder, TRAIN, tables, unknown), settings.holdout, settings.holdout_files, settings.seed)
+    found = survey(split)
+    if ranks.leads:
+        _tell_survey(tables, found)
+    checkpoint = Checkpoint(checkpoint_path, checkpoint_every, _identity(settings, tables, found))
+    rows = FeatureRows(tables, found.standardisation, device, _DTYPES[settings.precision])
+
+    def report(validation: Validation) -> None:
+        if ranks.leads:
+            print(f"epoch {validation.epoch}/{settings.epochs}: {validation}", flush=True)
+            tell("validation", **validation._asdict())
+
+    trained = train(split, found, rows, settings, ranks=ranks, checkpoint=checkpoint, resume=resume, report=report)
+    ours = found.validation.take(slice(ranks.rank, None, ranks.count))
+    curves = validate(trained.network, rows, ours).curves()
+    names = [f"{group} {name}" for group in GROUPS for name in tables.schema.names(group)]
+    importance = permutation_importance(trained.network, rows, ours, names, seed=settings.seed, shown=ranks.leads)
+    if not ranks.leads:
+        return None
+
+    best = trained.history.best
+    assert best is not None
+    if best != trained.history.validations[-1]:
+        print(f"kept the weights of step {best.step:,}, the best on the validation rows")
+    training = {**asdict(settings), "steps": best.step, "ranks": ranks.count, "code": code_version()}
+    data = _data(folder, tables, found)
+    run = Run(
+        name=name,
+        command=shlex.join(["python", "-m", "training", *sys.argv[1:]]),
+        training=training,
+        data=data,
+        history=trained.history,
+        curves=curves,
+        importance=importance,
+        peak_rss_mib=_peak_rss_mib(),
+    )
+    artifact = Artifact(
+        schema=tables.schema,
+        ranker=Ranker.fold(trained.network, *found.standardisation),
+        user_mean=found.standardisation.mean[: len(tables.schema.user)].astype("float32"),
+        training=training | {"command": run.command},
+        metrics={
+            "validation": best.figures,
+            "validations": [
+                {"step": one.step, "epoch": one.epoch, "loss": one.loss, **one.figures}
+                for one in trained.history.validations
+            ],
+        },
+        data=data,
+    )
+    tag = save(artifact, name=name, pages=write_report(run))
+    checkpoint.remove()
+    return tag
+
+
+def _tell_survey(tables: Tables, found: Survey) -> None:
+    validated = f"{len(found.validation):,} to validate on"
+    print(f"{found.rows:,} rows to train on, {validated}, {tables.schema.width} features", flush=True)
+    if found.left_out:
+        print(f"{found.left_out:,} rows left out: their user or restaurant has no features")
+
+
+def _identity(settings: Settings, tables: Tables, found: Survey) -> dict[str, Any]:
+    """What must be the same for a run to go on from a checkpoint."""
+    rows = hashlib.sha256(found.rows_by_part.tobytes()).hexdigest()[:12]
+    moments = hashlib.sha256(found.standardisation.mean.tobytes() + found.standardisation.std.tobytes()).hexdigest()
+    return asdict(settings) | {
+        "features": tables.schema.fingerprint[:12],
+        "rows of each part": rows,
+        "feature values": moments[:12],
+    }
+
+
+def _data(folder: Path, tables: Tables, found: Survey) -> dict[str, Any]:
+    return {
+        "folder": folder.resolve().name,
+        "users": len(tables.users.ids),
+        "restaurants": len(tables.restaurants.ids),
+        "train_files": found.files,
+        "train_rows": found.rows,
+        "train_click_rate": round(found.clicks / found.rows, 6),
+        "validation_rows": len(found.validation),
+        "rows_left_out": found.left_out,
+    }
+
+
+def _peak_rss_mib() -> float:
+    """The most resident memory that this process ever had; what it has now where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # no such module on Windows
+        return float(psutil.Process().memory_info().rss) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes there, KiB elsewhere
