@@ -117,6 +117,9 @@ class FoldedGradient(Gradient):
     def accumulate(self, batch: Batch) -> None:
         """``sums`` are S and the sum of d: 41 x 128 + 1 numbers for 40 features, an eighth of the gradients'."""
         rows, clicks, logits, size = batch
+        if not len(clicks):
+            self.sums.zero_()
+            return
         hidden, d, d_column, weighted, weighted_t = self._room(len(clicks))
         torch.mm(self._first, self._second, out=self._map)
         self._map_bias.add_(self._bias)

@@ -22,8 +22,9 @@ _TAILS: Final = (2.5, 97.5)
 
 # A score's bin is even in asinh(score / fineness): even below it, and 0.2% of the score wide above.
 _BINS: Final = 1 << 14
-_FINENESS: Final = 0.01
-_RANGE: Final = 16.8  # asinh(1e5 / 0.01); what lies beyond shares the outermost bins
+_FINENESS: Final = 1e-3
+_RANGE: Final = 19.2  # asinh(1e5 / 1e-3); what lies beyond shares the outermost bins
+_BIN_WIDTH: Final = 2 * _RANGE / (_BINS - 1)
 
 # Of the score, between 0 and 1: torchmetrics' default.
 CALIBRATION_BINS: Final = 15
@@ -49,7 +50,7 @@ class Figure(NamedTuple):
 class Auc(Metric):
     """Area under the ROC curve: how often a click scores above a non-click, ties counting half.
 
-    Scores of either sign within 0.2% of each other (2e-5 near zero) count as ties; no more is kept of a row than the
+    Scores of either sign within 0.2% of each other (2e-6 near zero) count as ties; no more is kept of a row than the
     count in its bin. ``groups`` splits the rows for an interval.
     """
 
@@ -64,7 +65,7 @@ class Auc(Metric):
     def update(self, scores: Tensor, clicks: Tensor, groups: Tensor | None = None) -> None:
         """Count N scores of any range, with clicks ``(N,)`` 0 or 1 and the rows' groups ``(N,)`` int64 from 0."""
         bins = torch.asinh(scores.double() / _FINENESS).clamp_(-_RANGE, _RANGE)
-        bins = ((bins + _RANGE) * ((_BINS - 1) / (2 * _RANGE))).long().add_(clicks.long(), alpha=_BINS)
+        bins = ((bins + _RANGE) / _BIN_WIDTH).long().add_(clicks.long(), alpha=_BINS)
         if groups is not None:
             bins.add_(groups, alpha=2 * _BINS)
         self.histogram += torch.bincount(bins, minlength=self.histogram.numel()).view_as(self.histogram)
@@ -76,7 +77,7 @@ class Auc(Metric):
     def counts(self) -> tuple[Values, Values, Values]:
         """Rows without a click, with one, and the scores ``(B + 1,)`` between which they lie; equally many bins."""
         left, clicked = self.histogram.sum(0).numpy().astype(np.float64)
-        return left, clicked, _FINENESS * np.sinh(np.linspace(-_RANGE, _RANGE, _BINS + 1))
+        return left, clicked, _FINENESS * np.sinh(_BIN_WIDTH * np.arange(_BINS + 1) - _RANGE)
 
     def interval(self, *, seed: int) -> Figure:
         """The area, and its percentile interval with whole groups drawn again (Efron 1979)."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
@@ -21,11 +19,13 @@ class Optimizer:
     def __init__(self, parameters: Tensor, settings: Settings, steps: int) -> None:
         self._parameters = parameters
         self._clip_norm = settings.clip_norm
-        self._adam = torch.optim.Adam([parameters], lr=settings.learning_rate, fused=True)
+        # Carries the learning rate for torch's schedules, which expect an optimizer that has stepped; it has no gradient.
+        carrier = torch.optim.Adam([torch.zeros(())], lr=settings.learning_rate)
         self.moments = {"exp_avg": torch.zeros_like(parameters), "exp_avg_sq": torch.zeros_like(parameters)}
         self._step = torch.zeros((), device=parameters.device)
-        self._schedule = _schedule(self._adam, settings, steps)
-        self._group = self._adam.param_groups[0]
+        self._schedule = _schedule(carrier, settings, steps)
+        carrier.step()
+        self._group = carrier.param_groups[0]
         self._beta1, self._beta2 = self._group["betas"]
         self._eps = self._group["eps"]
 
@@ -68,10 +68,6 @@ class Optimizer:
         self._step.fill_(steps)
         for _ in range(steps):
             self._schedule.step()
-
-
-# Of an optimizer that is stepped by its function: the schedule cannot see its steps.
-warnings.filterwarnings("ignore", r"Detected call of `lr_scheduler\.step\(\)` before", UserWarning)
 
 
 def _schedule(optimizer: torch.optim.Optimizer, settings: Settings, steps: int) -> LRScheduler:

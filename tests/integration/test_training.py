@@ -11,15 +11,22 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from data.synthetic import Sizes, write_world
 from hexbite.artifact import Artifact
 from hexbite.errors import DataError
 from hexbite.features import Feature, FeatureSchema
-from hexbite.ranker import RankNet, logits_to_scores
+from hexbite.networks import NETWORKS
+from hexbite.ranker import Ranker, logits_to_scores
+from training.checkpoint import Checkpoint
 from training.clicks import ClickFiles, Clicks
-from training.loop import Settings, assemble, logits, train
-from training.survey import Split, survey
+from training.evaluate import assemble, logits
+from training.loop import Trained, train
+from training.ranks import Ranks
+from training.rows import FeatureRows
+from training.settings import Settings
+from training.survey import Split, Survey, survey
 from training.tables import read_tables
 
 ROOT = Path(__file__).parents[2]
@@ -61,37 +68,71 @@ def change(path: Path, **columns: Any) -> None:
     pl.read_parquet(path).with_columns(**columns).write_parquet(path)
 
 
-def fit(folder: Path, **settings: Any) -> Any:
-    chosen = Settings(**{"epochs": 2, "holdout": 0.1} | settings)
-    split = Split(ClickFiles(folder, "train", read_tables(folder)), chosen.holdout, chosen.seed)
-    found = survey(split)
-    return split, found, train(split, found, chosen, lambda _: None)
+def look(folder: Path, **settings: Any) -> tuple[Split, Survey]:
+    chosen = Settings(**settings)
+    files = ClickFiles(folder, "train", read_tables(folder))
+    split = Split(files, chosen.holdout, chosen.holdout_files, chosen.seed)
+    return split, survey(split)
 
 
-def test_a_model_learns_the_drawn_world_nearly_as_well_as_can_be(world: Path) -> None:
+def fit(folder: Path, **settings: Any) -> tuple[Split, Survey, Trained, Ranker]:
+    chosen = Settings(**{"epochs": 2, "holdout": 0.1, "batch_size": 256} | settings)
+    split, found = look(folder, holdout=chosen.holdout, holdout_files=chosen.holdout_files, seed=chosen.seed)
+    rows = FeatureRows(split.files.tables, found.standardisation, torch.device("cpu"))
+    checkpoint = Checkpoint(folder / "unused", 0, {})
+    trained = train(split, found, rows, chosen, ranks=Ranks(), checkpoint=checkpoint)
+    return split, found, trained, Ranker.fold(trained.network, *found.standardisation)
+
+
+@pytest.mark.parametrize("model", list(NETWORKS))
+def test_a_model_learns_the_drawn_world_nearly_as_well_as_can_be(world: Path, model: str) -> None:
     ceiling = json.loads((world / "world.json").read_text())["ceiling"]
-    split, _, trained = fit(world, epochs=3)
-    rows, _ = ClickFiles(world, "test", split.files.tables).read(world / "test" / "test_00.parquet")
-    correct = (logits(trained.ranker, split.files.tables, rows) > 0) == (rows.click > 0)
+    _, _, trained, ranker = fit(world, epochs=3, model=model)
+    tables = read_tables(world)
+    (part,) = ClickFiles(world, "test", tables).parts
+    rows, _ = ClickFiles(world, "test", tables).read(part)
+    correct = (logits(ranker, tables, rows) > 0) == (rows.click > 0)
     assert correct.mean() > ceiling["accuracy"] - 0.02
-    assert trained.best.validation["auc"] > 0.97
+    assert trained.history.best is not None
+    assert trained.history.best.figures["auc"] > 0.97
 
 
 def test_the_same_seed_gives_the_same_weights_bit_for_bit_and_another_does_not(world: Path) -> None:
-    first, again, other = (fit(world, epochs=1, seed=seed)[2].ranker.tensors() for seed in (1, 1, 2))
+    first, again, other = (fit(world, epochs=1, seed=seed)[3].tensors() for seed in (1, 1, 2))
     assert all(bool((first[name] == again[name]).all()) for name in first)
-    assert not bool((first["weight"] == other["weight"]).all())
+    assert not bool((first["layers.0.weight"] == other["layers.0.weight"]).all())
 
 
-def test_every_training_row_is_met_once_an_epoch_and_no_validation_row_ever(world: Path) -> None:
-    split, found, _ = fit(world, epochs=1)
-    met = Clicks.concatenate(list(split.training_rows(np.array([2, 0, 1]))))
-    assert len(met) == found.rows
-    assert len(met) + len(found.validation) == 30_000
-    assert 0.08 < len(found.validation) / 30_000 < 0.12
-    everything = pl.read_parquet(world / "train" / "*.parquet").sum()
-    assert int(met.user.sum() + found.validation.user.sum()) == everything["user_id"].item()
-    assert int(met.click.sum() + found.validation.click.sum()) == everything["click"].item()
+def everything(folder: Path) -> pl.DataFrame:
+    return pl.read_parquet(folder / "train" / "*.parquet")
+
+
+def test_the_holdout_is_a_share_of_every_file_and_no_row_is_lost(world: Path) -> None:
+    split, found = look(world, holdout=0.1)
+    met = [split.read(number)[0] for number in range(3)]
+    assert [len(clicks) for clicks in met] == found.rows_by_part.tolist()
+    assert all(8_700 < len(clicks) < 9_300 for clicks in met)
+    assert found.rows + len(found.validation) == 30_000
+    together = Clicks.concatenate([*met, found.validation])
+    assert np.sort(together.user).tolist() == everything(world)["user_id"].sort().to_list()
+    assert int(together.click.sum()) == everything(world)["click"].sum()
+
+
+def test_the_holdout_can_be_the_last_files(world: Path) -> None:
+    split, found = look(world, holdout_files=1)
+    assert found.rows_by_part.tolist() == [10_000, 10_000, 0]
+    last = pl.read_parquet(world / "train" / "train_02.parquet")
+    assert found.validation.user.tolist() == last["user_id"].to_list()
+    assert fit(world, epochs=1, holdout_files=1)[2].history.best.figures["auc"] > 0.9
+    with pytest.raises(DataError, match="--holdout-files 3 leaves none of its 3 files"):
+        look(world, holdout_files=3)
+
+
+def test_a_file_is_read_in_parts_that_are_its_row_groups(world: Path, copy: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("training.clicks.PART_ROWS", 1_024)
+    split, found = look(world, holdout=0.1)
+    assert len(split.files.parts) == 30
+    assert found.rows + len(found.validation) == 30_000
 
 
 def test_standardisation_is_computed_on_the_tables_and_streamed_for_the_context(copy: Path) -> None:
@@ -101,8 +142,7 @@ def test_standardisation_is_computed_on_the_tables_and_streamed_for_the_context(
         change(path, distance_m=pl.Series(draws.gamma(2.0, 800.0, count)) + 1e5)
     (copy / "schema.json").unlink()
     change(copy / USERS, f29=pl.lit(0.1, pl.Float32))
-    split = Split(ClickFiles(copy, "train", read_tables(copy)), 0.0, 0)
-    found = survey(split)
+    split, found = look(copy, holdout=0.0)
     tables = split.files.tables
     assert tables.schema.names("context") == ("distance_m",)
     mean, std = found.standardisation
@@ -121,7 +161,7 @@ def test_sparse_ids_in_any_order_train_the_same_model(world: Path, copy: Path) -
         pl.read_parquet(path).with_columns(sparse(name) for name in names).reverse().write_parquet(path)
     for path in (copy / "train").glob("*.parquet"):
         change(path, user_id=sparse("user_id"), restaurant_id=sparse("restaurant_id"))
-    ours, theirs = fit(world, epochs=1)[2].ranker.tensors(), fit(copy, epochs=1)[2].ranker.tensors()
+    ours, theirs = (fit(folder, epochs=1)[3].tensors() for folder in (world, copy))
     for name, weights in ours.items():
         np.testing.assert_allclose(weights.numpy(), theirs[name].numpy(), rtol=1e-6, atol=1e-9)
 
@@ -146,12 +186,17 @@ def test_float64_files_and_fills_mean_the_same_as_in_the_store(copy: Path) -> No
     assert read_tables(copy, other).users.features[0, 0] == -1.0
 
 
-def test_the_folded_ranker_is_the_trained_network(world: Path) -> None:
-    split, found, trained = fit(world, epochs=1)
-    rows = assemble(split.files.tables, found.validation)
-    assert trained.ranker.width == rows.shape[1] == RankNet(40).first.in_features
-    scores = logits_to_scores(trained.ranker.logits(rows))
-    assert np.corrcoef(scores, found.validation.click)[0, 1] > 0.7
+@pytest.mark.parametrize("model", list(NETWORKS))
+def test_the_published_ranker_is_the_trained_network(world: Path, model: str) -> None:
+    split, found, trained, ranker = fit(world, epochs=1, model=model)
+    standardised = torch.empty((len(found.validation), 41))
+    # Training has standardised the tables where they lay.
+    FeatureRows(read_tables(world), found.standardisation, torch.device("cpu")).gather(found.validation, standardised)
+    with torch.no_grad():
+        expected = trained.network(standardised[:, :-1])
+    scored = ranker.logits(assemble(read_tables(world), found.validation))
+    np.testing.assert_allclose(scored, expected.numpy(), atol=1e-4)
+    assert np.corrcoef(logits_to_scores(scored), found.validation.click)[0, 1] > 0.7
 
 
 @pytest.mark.parametrize(
@@ -177,7 +222,7 @@ def test_the_folded_ranker_is_the_trained_network(world: Path) -> None:
 def test_what_cannot_be_used_is_an_error_that_names_file_column_and_count(copy: Path, break_it: Any, said: str) -> None:
     break_it(copy)
     with pytest.raises(DataError, match=said):
-        survey(Split(ClickFiles(copy, "train", read_tables(copy)), 0.1, 0))
+        look(copy)
 
 
 def test_a_context_value_that_is_no_number_is_an_error(copy: Path) -> None:
@@ -185,7 +230,7 @@ def test_a_context_value_that_is_no_number_is_an_error(copy: Path) -> None:
         change(path, distance_m=pl.when(pl.int_range(pl.len()) < 4).then(float("inf")).otherwise(1.0))
     (copy / "schema.json").unlink()
     with pytest.raises(DataError, match=r"train_00.parquet, column distance_m: NaN, infinite.*\(4 rows\)"):
-        survey(Split(ClickFiles(copy, "train", read_tables(copy)), 0.1, 0))
+        look(copy)
 
 
 def test_unknown_ids_can_be_left_out_and_are_counted(copy: Path, environment: Mapping[str, str]) -> None:
@@ -214,7 +259,7 @@ def test_a_model_goes_through_the_store_with_all_that_is_known_of_it(
     assert told["metrics"]["validation"]["auc"] > 0.9
     assert told["training"]["code"]["hexbite"]
     folder = Path(command(environment, "bentoml", "models", "get", tag, "-o", "path").stdout.strip())
-    assert {path.name for path in folder.iterdir()} == {"ranker.safetensors", "model.json", "model.yaml"}
+    assert {path.name for path in folder.iterdir()} == {"ranker.safetensors", "model.json", "model.yaml", "report"}
     artifact = Artifact.load(folder)
     assert told["fingerprint"] == artifact.schema.fingerprint
     np.testing.assert_allclose(
