@@ -100,7 +100,7 @@ class History:
         passed = self.totals.since(self.last_point)
         if passed.rows * _POINTS < planned_rows:
             return
-        auc = Auc()
+        auc = Auc(shared=False)
         auc.update(chunk.logits.cpu(), chunk.clicks.cpu())
         self.points.append(
             Point(

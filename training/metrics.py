@@ -51,15 +51,16 @@ class Auc(Metric):
     """Area under the ROC curve: how often a click scores above a non-click, ties counting half.
 
     Scores of either sign within 0.2% of each other (2e-6 near zero) count as ties; no more is kept of a row than the
-    count in its bin. ``groups`` splits the rows for an interval.
+    count in its bin. ``groups`` splits the rows for an interval; ``shared`` adds up the rows of all ranks, and then
+    every rank must ask.
     """
 
     higher_is_better = True
     full_state_update = False
     histogram: Tensor
 
-    def __init__(self, groups: int = 1) -> None:
-        super().__init__()
+    def __init__(self, groups: int = 1, *, shared: bool = True) -> None:
+        super().__init__(sync_on_compute=shared)
         self.add_state("histogram", torch.zeros((groups, 2, _BINS), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, scores: Tensor, clicks: Tensor, groups: Tensor | None = None) -> None:
