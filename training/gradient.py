@@ -117,12 +117,12 @@ class FoldedGradient(Gradient):
     def accumulate(self, batch: Batch) -> None:
         """``sums`` are S and the sum of d: 41 x 128 + 1 numbers for 40 features, an eighth of the gradients'."""
         rows, clicks, logits, size = batch
+        torch.mm(self._first, self._second, out=self._map)
+        self._map_bias.add_(self._bias)
         if not len(clicks):
             self.sums.zero_()
             return
         hidden, d, d_column, weighted, weighted_t = self._room(len(clicks))
-        torch.mm(self._first, self._second, out=self._map)
-        self._map_bias.add_(self._bias)
         torch.mm(rows, self._map, out=hidden).relu_()
         torch.addmv(self._b3, hidden, self._last, out=logits)
         torch.sigmoid(logits, out=d).sub_(clicks).div_(size)

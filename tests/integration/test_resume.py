@@ -41,10 +41,14 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     return os.environ | {"BENTOML_HOME": str(tmp_path_factory.mktemp("store")), "BENTOML_DO_NOT_TRACK": "True"}
 
 
-def fit(folder: Path, path: Path, *, stop_at: int = 0, resume: bool = False, every: int = 0, **settings: Any) -> Trained:
+def fit(
+    folder: Path, path: Path, *, stop_at: int = 0, resume: bool = False, every: int = 0, **settings: Any
+) -> Trained:
     """Train; SIGTERM comes with the validation after step ``stop_at``."""
     # A batch of a size that no cache line divides: where a batch lies in memory then differs from batch to batch.
-    chosen = Settings(**{"epochs": 3, "holdout": 0.1, "batch_size": 101, "validations": 5, "window_rows": 8_000} | settings)
+    chosen = Settings(
+        **{"epochs": 3, "holdout": 0.1, "batch_size": 101, "validations": 5, "window_rows": 8_000} | settings
+    )
     split = Split(ClickFiles(folder, "train", read_tables(folder)), chosen.holdout, 0, chosen.seed)
     found = survey(split)
     rows = FeatureRows(split.files.tables, found.standardisation, torch.device("cpu"))

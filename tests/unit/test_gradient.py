@@ -143,13 +143,22 @@ def test_a_rank_without_rows_adds_nothing(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", list(NETWORKS))
 @torch.no_grad()
-def test_shares_of_a_batch_add_up_to_its_gradient(kind: str) -> None:
-    (batch,) = batches(1, torch.float64)
-    gradient = gradient_of(plain(torch.float64, kind))
-    gradient.accumulate(batch)
-    whole = gradient.sums.clone()
-    parts = []
-    for part in (slice(0, 10), slice(10, None)):
-        gradient.accumulate(Batch(batch.rows[part], batch.clicks[part], batch.logits[part], ROWS))
-        parts.append(gradient.sums.clone())
-    torch.testing.assert_close(parts[0] + parts[1], whole, rtol=0, atol=1e-12)
+def test_ranks_that_share_a_batch_come_to_its_gradient(kind: str) -> None:
+    batch, later = batches(2, torch.float64)
+    alone, *ranks = (gradient_of(plain(torch.float64, kind)) for _ in range(4))
+    for whole, shares in (
+        (batch, (slice(0, 10), slice(10, 10), slice(10, None))),
+        (later, (slice(0),) * 2 + (slice(None),)),
+    ):
+        alone.accumulate(whole)
+        alone.finish()
+        for rank, share in zip(ranks, shares, strict=True):
+            rank.accumulate(Batch(whole.rows[share], whole.clicks[share], whole.logits[share], ROWS))
+        total = torch.stack([rank.sums for rank in ranks]).sum(0)
+        for gradient in (alone, *ranks):
+            if gradient is not alone:
+                gradient.sums.copy_(total)
+                gradient.finish()
+            assert gradient.parameters.grad is not None and alone.parameters.grad is not None
+            torch.testing.assert_close(gradient.parameters.grad, alone.parameters.grad, rtol=0, atol=1e-12)
+            gradient.parameters.sub_(alone.parameters.grad)
