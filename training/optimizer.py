@@ -19,7 +19,7 @@ class Optimizer:
     def __init__(self, parameters: Tensor, settings: Settings, steps: int) -> None:
         self._parameters = parameters
         self._clip_norm = settings.clip_norm
-        # Carries the learning rate for torch's schedules, which expect an optimizer that has stepped; it has no gradient.
+        # Carries the learning rate for torch's schedules, which expect an optimizer that has stepped. Nothing moves it.
         carrier = torch.optim.Adam([torch.zeros(())], lr=settings.learning_rate)
         self.moments = {"exp_avg": torch.zeros_like(parameters), "exp_avg_sq": torch.zeros_like(parameters)}
         self._step = torch.zeros((), device=parameters.device)

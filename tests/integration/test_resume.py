@@ -110,7 +110,7 @@ def test_checkpoints_come_every_so_many_steps_and_change_nothing(world: Path, tm
 def test_patience_ends_a_run_early_and_the_best_weights_are_kept(world: Path, tmp_path: Path) -> None:
     # A rate at which the loss soon gets worse.
     stopped = fit(world, tmp_path / "run", epochs=20, patience=3, learning_rate=0.05, schedule="constant", seed=1)
-    losses = [validation.figures["log_loss"] for validation in stopped.history.validations]
+    losses = [validation.figures["log_loss"] or 0.0 for validation in stopped.history.validations]
     assert len(losses) < 100
     best = losses.index(min(losses))
     assert len(losses) - 1 - best == 3
@@ -158,7 +158,7 @@ def test_a_command_that_was_ended_goes_on_where_it_was(
         assert running.poll() is None, running.communicate()
         time.sleep(0.005)
     running.send_signal(number)
-    printed, told = running.communicate(timeout=60)
+    _, told = running.communicate(timeout=60)
     assert running.returncode == (143 if number == signal.SIGTERM else -number)
     assert ("--resume goes on from" in told) == (number == signal.SIGTERM)
     assert "Traceback" not in told

@@ -68,6 +68,21 @@ def change(path: Path, **columns: Any) -> None:
     pl.read_parquet(path).with_columns(**columns).write_parquet(path)
 
 
+def drop(path: Path, column: str) -> None:
+    pl.read_parquet(path).drop(column).write_parquet(path)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+
+
+def scratch(path: Path) -> None:
+    """Change bytes in the midst of the pages; the footer still tells what should be there."""
+    content = bytearray(path.read_bytes())
+    content[100:2_000] = bytes(1_900)
+    path.write_bytes(content)
+
+
 def look(folder: Path, **settings: Any) -> tuple[Split, Survey]:
     chosen = Settings(**settings)
     files = ClickFiles(folder, "train", read_tables(folder))
@@ -119,11 +134,12 @@ def test_the_holdout_is_a_share_of_every_file_and_no_row_is_lost(world: Path) ->
 
 
 def test_the_holdout_can_be_the_last_files(world: Path) -> None:
-    split, found = look(world, holdout_files=1)
+    _, found = look(world, holdout_files=1)
     assert found.rows_by_part.tolist() == [10_000, 10_000, 0]
     last = pl.read_parquet(world / "train" / "train_02.parquet")
     assert found.validation.user.tolist() == last["user_id"].to_list()
-    assert fit(world, epochs=1, holdout_files=1)[2].history.best.figures["auc"] > 0.9
+    best = fit(world, epochs=1, holdout_files=1)[2].history.best
+    assert best is not None and best.figures["auc"] > 0.9
     with pytest.raises(DataError, match="--holdout-files 3 leaves none of its 3 files"):
         look(world, holdout_files=3)
 
@@ -188,7 +204,7 @@ def test_float64_files_and_fills_mean_the_same_as_in_the_store(copy: Path) -> No
 
 @pytest.mark.parametrize("model", list(NETWORKS))
 def test_the_published_ranker_is_the_trained_network(world: Path, model: str) -> None:
-    split, found, trained, ranker = fit(world, epochs=1, model=model)
+    _, found, trained, ranker = fit(world, epochs=1, model=model)
     standardised = torch.empty((len(found.validation), 41))
     # Training has standardised the tables where they lay.
     FeatureRows(read_tables(world), found.standardisation, torch.device("cpu")).gather(found.validation, standardised)
@@ -215,6 +231,28 @@ def test_the_published_ranker_is_the_trained_network(world: Path, model: str) ->
             "train_00.parquet: holds no rows",
         ),
         (lambda f: (f / "train/train_01.parquet").write_bytes(b"PAR1 cut"), "train_01.*cut off"),
+        (lambda f: (f / "train/train_01.parquet").write_bytes(b""), "train_01.*cut off"),
+        (lambda f: cut(f / "train/train_01.parquet"), "train_01.*cut off"),
+        (lambda f: scratch(f / "train/train_01.parquet"), "train_01.*damaged"),
+        (lambda f: cut(f / USERS), "user_features.*cut off"),
+        (lambda f: drop(f / "train/train_02.parquet", "click"), "train_02.parquet, column click: no such column"),
+        (lambda f: drop(f / RESTAURANTS, "restaurant_id"), "restaurant_id: no such column"),
+        (
+            lambda f: change(f / "train/train_01.parquet", user_id=pl.lit("u1")),
+            "user_id: must hold integers, not String",
+        ),
+        (
+            lambda f: change(f / "train/train_01.parquet", user_id=pl.lit(1.0)),
+            "user_id: must hold integers, not Float64",
+        ),
+        (lambda f: change(f / "train/train_01.parquet", user_id=pl.lit(None, pl.Int64)), "user_id: missing"),
+        (lambda f: change(f / "train/train_01.parquet", click=pl.lit("1")), "click: must hold numbers, not String"),
+        (lambda f: change(f / "train/train_01.parquet", click=pl.lit(float("nan"))), "click: neither 0 nor 1"),
+        (lambda f: change(f / RESTAURANTS, f09=pl.lit(float("-inf"))), r"f09: NaN, infinite.*\(200 rows\)"),
+        (lambda f: change(f / RESTAURANTS, f09=pl.lit(1e39)), "f09: NaN, infinite or beyond float32"),
+        (lambda f: change(f / RESTAURANTS, latitude=pl.lit(None, pl.Float64)), "latitude: missing"),
+        (lambda f: [change(path, click=pl.lit(1)) for path in (f / "train").iterdir()], "all .* rows say click 1"),
+        (lambda f: (f / "schema.json").write_text("{"), "schema.json"),
         (lambda f: [path.unlink() for path in (f / "train").iterdir()], "train: no parquet file"),
         (lambda f: [change(path, click=pl.lit(0)) for path in (f / "train").iterdir()], "all .* rows say click 0"),
     ],

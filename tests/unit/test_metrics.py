@@ -45,7 +45,7 @@ def test_means_are_those_of_torch_and_torchmetrics_in_any_parts() -> None:
     logits = 3 * torch.randn(5_000, generator=draws)
     clicks = (torch.rand(5_000, generator=draws) < 0.4).float()
     metrics = ClickMetrics()
-    for part in torch.arange(5_000).split(617):
+    for part in torch.split(torch.arange(5_000), 617):
         metrics.update(logits[part], clicks[part])
     figures = metrics.compute()
     expected = torch.nn.functional.binary_cross_entropy_with_logits(logits.double(), clicks.double())

@@ -159,7 +159,7 @@ def test_cross_layers_and_the_map_before_them_come_together_or_not_at_all() -> N
         Ranker(ranker.layers, ranker.crosses)
     with pytest.raises(ArtifactError, match="cross layers need one map"):
         Ranker(ranker.layers, (), ranker.inputs)
-    with pytest.raises(ArtifactError, match="inputs.0.weight"):
+    with pytest.raises(ArtifactError, match=r"inputs\.0\.weight"):
         Ranker(ranker.layers, ranker.crosses, (LinearMap(torch.ones(3).double(), torch.ones(3).double()),))
     with pytest.raises(ArtifactError, match="not one logit"):
         Ranker(ranker.layers[:-1])

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hexbite.errors import DataError
 from training.batches import Batches
 from training.clicks import Clicks
 from training.rows import FeatureRows
@@ -20,6 +21,7 @@ class Parts:
     """Stands in for the files: row i of all has user number i."""
 
     def __init__(self, sizes: list[int]) -> None:
+        self.files = SimpleNamespace(parts=[SimpleNamespace(path="train_00.parquet")] * len(sizes))
         self.starts = np.cumsum([0, *sizes])
         self.reads: list[int] = []
 
@@ -131,6 +133,5 @@ def test_a_chunk_ends_where_it_is_told_to() -> None:
 def test_a_file_that_changes_meanwhile_is_an_error() -> None:
     changed = shuffle([10, 10])
     changed.rows_by_part[0] = 9
-    changed.split.files = SimpleNamespace(parts=[SimpleNamespace(path="train_00.parquet")] * 2)
-    with pytest.raises(Exception, match="train_00.parquet: has changed while it was trained on"):
+    with pytest.raises(DataError, match=r"train_00\.parquet: has changed while it was trained on"):
         order(changed)
