@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock bench-load bench-synthetic bench-training clean
+.PHONY: help setup demo test check format lock bench-load bench-synthetic bench-training task clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -60,6 +60,9 @@ bench-synthetic: $(INSTALLED) ## five million click rows drawn
 
 bench-training: $(INSTALLED) ## rows a second of training, beside the task's own loop
 	$(BIN)/python -m tests.benchmarks.bench_training
+
+task: $(INSTALLED) ## the whole task, 50 million rows and 5 epochs, twice: a quarter of an hour
+	$(BIN)/python -m tests.benchmarks.task
 
 clean: ## forget the demo's world; the model store and the feature store stay
 	rm -rf data/demo

@@ -19,7 +19,7 @@ from training.shuffle import Placed, Shuffle
 T = TypeVar("T")
 
 # Rows gathered at once, about: 10 MB of 40 columns, and few enough to be there when the first step is due.
-_CHUNK_ROWS: Final = 65_536
+_CHUNK_ROWS: Final = 32_768
 
 
 class Batch(NamedTuple):

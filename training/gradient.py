@@ -7,6 +7,7 @@ the gradient of every parameter.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -85,16 +86,10 @@ class FoldedGradient(Gradient):
         first, second, last = network.first, network.second, network.last
         width, hidden, units = first.in_features, first.out_features, second.out_features
         # Transposed, and b1 below W1': of all layouts the one with the fastest products.
-        shapes = (width + 1, hidden), (hidden, units), (units,), (units,), (1,)
+        shapes = (units,), (1,), (units,), (width + 1, hidden), (hidden, units)
         sizes = [torch.Size(shape).numel() for shape in shapes]
         self.parameters = first.weight.new_empty(sum(sizes)).detach()
-        self.parameters.grad = torch.zeros_like(self.parameters)
-        values, gradients = (
-            [part.view(shape) for part, shape in zip(torch.split(flat, sizes), shapes, strict=True)]
-            for flat in (self.parameters, self.parameters.grad)
-        )
-        self._first, self._second, self._bias, self._last, self._b3 = values
-        self._to_first, self._to_second, self._to_bias, self._to_last, self._to_b3 = gradients
+        self._bias, self._b3, self._last, self._first, self._second = _views(self.parameters, sizes, shapes)
         with torch.no_grad():
             for parameter, view in (
                 (first.weight, self._first[:width].T),
@@ -105,12 +100,16 @@ class FoldedGradient(Gradient):
                 (last.bias, self._b3),
             ):
                 parameter.data = view.copy_(parameter)
-        # What ranks add up: S, and behind it the sum of d.
-        self.sums = self.parameters.new_empty((width + 1) * units + 1)
+        # S with the sum of d behind it, which ranks add up, runs into the gradients: the last row of S becomes that of
+        # b2, and the sum of d is that of b3.
+        room = self.parameters.new_zeros(width * units + sum(sizes))
+        self.sums = room[: (width + 1) * units + 1]
+        self.parameters.grad = room[width * units :]
         self._s, self._sum_d = self.sums[:-1].view(width + 1, units), self.sums[-1]
+        _, _, self._to_last, self._to_first, self._to_second = _views(self.parameters.grad, sizes, shapes)
         self._map, self._products = torch.empty_like(self._s), torch.empty_like(self._s)
         # Views that every step needs, made once: beside products this small, making them anew would show.
-        self._map_bias, self._s_of_ones = self._map[width], self._s[width]
+        self._map_bias = self._map[width]
         self._first_t, self._second_t = self._first.T, self._second.T
         self._rooms: dict[int, _Room] = {}
 
@@ -119,10 +118,11 @@ class FoldedGradient(Gradient):
         rows, clicks, logits, size = batch
         torch.mm(self._first, self._second, out=self._map)
         self._map_bias.add_(self._bias)
-        if not len(clicks):
+        count = clicks.shape[0]
+        if not count:
             self.sums.zero_()
             return
-        hidden, d, d_column, weighted, weighted_t = self._room(len(clicks))
+        hidden, d, d_column, weighted, weighted_t = self._room(count)
         torch.mm(rows, self._map, out=hidden).relu_()
         torch.addmv(self._b3, hidden, self._last, out=logits)
         torch.sigmoid(logits, out=d).sub_(clicks).div_(size)
@@ -132,13 +132,11 @@ class FoldedGradient(Gradient):
         torch.mm(weighted_t, hidden.sign_(), out=self._s)
 
     def finish(self) -> None:
-        """From S to the layers; overwrites ``sums``."""
+        """From S to the layers; overwrites ``sums`` but for what is b2's and b3's gradient already."""
         torch.sum(torch.mul(self._s, self._map, out=self._products), 0, out=self._to_last)
-        self._to_b3.copy_(self._sum_d)
         self._s.mul_(self._last)
         torch.mm(self._first_t, self._s, out=self._to_second)
         torch.mm(self._s, self._second_t, out=self._to_first)
-        self._to_bias.copy_(self._s_of_ones)
 
     def _room(self, rows: int) -> _Room:
         if rows not in self._rooms:
@@ -146,6 +144,10 @@ class FoldedGradient(Gradient):
             d, weighted = empty(rows), empty((rows, inputs))
             self._rooms[rows] = _Room(empty((rows, units)), d, d[:, None], weighted, weighted.T)
         return self._rooms[rows]
+
+
+def _views(flat: Tensor, sizes: list[int], shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
+    return [part.view(shape) for part, shape in zip(torch.split(flat, sizes), shapes, strict=True)]
 
 
 class _Room(NamedTuple):

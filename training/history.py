@@ -19,6 +19,9 @@ from training.ranks import Ranks
 # About so many points a run: enough for a smooth line, few enough to cost nothing.
 _POINTS: Final = 250
 
+# Enough for the second digit of an AUC, which is what a line shows.
+_AUC_ROWS: Final = 8_192
+
 
 class Totals(NamedTuple):
     """Since the start, on this rank: losses added up, rows, and seconds spent in steps."""
@@ -101,7 +104,7 @@ class History:
         if passed.rows * _POINTS < planned_rows:
             return
         auc = Auc(shared=False)
-        auc.update(chunk.logits.cpu(), chunk.clicks.cpu())
+        auc.update(chunk.logits[:_AUC_ROWS].cpu(), chunk.clicks[:_AUC_ROWS].cpu())
         self.points.append(
             Point(
                 step=self.step,

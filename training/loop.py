@@ -19,6 +19,7 @@ from training.ranks import Ranks
 from training.rows import FeatureRows
 from training.settings import Settings
 from training.shuffle import Shuffle
+from training.step import step_of
 from training.survey import Split, Survey
 from training.validation import validate
 
@@ -56,23 +57,21 @@ def train(
     shuffle = Shuffle(split, found.rows_by_part, settings.window_rows, settings.seed, ranks.rank, ranks.count)
     batches = Batches(shuffle, rows, settings.batch_size)
     optimizer = Optimizer(gradient.parameters, settings, settings.epochs * batches.steps)
-    state = {"parameters": gradient.parameters, "best": gradient.parameters.detach().clone(), **optimizer.moments}
+    state = {"parameters": gradient.parameters, "best": gradient.parameters.detach().clone(), **optimizer.tensors}
     history = History()
     if resume and (loaded := checkpoint.load()) is not None:
         for name, tensor in loaded[0].items():
             state[name].copy_(tensor)
         history = History.from_json(loaded[1])
-        optimizer.resume(history.step)
+        optimizer.resume()
+    step = step_of(gradient, optimizer, ranks, rows, settings.batch_size)
     validation_rows = found.validation.take(slice(ranks.rank, None, ranks.count))
     validate_at = [batches.steps * number // settings.validations for number in range(1, settings.validations + 1)]
 
     with Interruption() as interruption, torch.no_grad():
         for chunk in _chunks(batches, history, settings, validate_at, checkpoint.every, shown=ranks.leads):
             for batch in chunk.batches:
-                gradient.accumulate(batch)
-                ranks.add(gradient.sums)
-                gradient.finish()
-                optimizer.step()
+                step(batch)
             history.add(chunk)
             history.note_point(chunk, optimizer.learning_rate, settings.epochs * found.rows // ranks.count)
             if history.batch in validate_at:

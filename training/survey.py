@@ -49,9 +49,9 @@ class Split:
             held_out = np.full(len(clicks), part.file >= len(self.files.paths) - self.holdout_files)
         else:
             held_out = np.random.default_rng([self.seed, number]).random(len(clicks)) < self.holdout
-        if not held_out.any():
-            return clicks, clicks.take(slice(0)), left_out
-        return clicks.take(~held_out), clicks.take(held_out), left_out
+        # By mask, which copies: a slice, even an empty one, would keep the whole part in memory.
+        validation = clicks.take(held_out)
+        return (clicks.take(~held_out) if len(validation) else clicks), validation, left_out
 
 
 class Survey(NamedTuple):
