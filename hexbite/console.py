@@ -38,12 +38,12 @@ class Advance(Protocol):
 
 
 @contextmanager
-def progress(doing: str, total: int | None = None, unit: str = "rows", *, shown: bool = True) -> Iterator[Advance]:
+def progress(doing: str, total: int | None = None, unit: str = "rows") -> Iterator[Advance]:
     """Show how far a slow step is: a bar on a terminal, else a line of JSON every two seconds and one at the end.
 
     ``total`` None shows a spinner. Goes to stderr, so that what a command prints can be piped.
     """
-    if not shown:
+    if _console.quiet:
         yield _say_nothing
         return
     with (_bar if _console.is_terminal else _lines)(doing, total, unit) as advance:
@@ -54,9 +54,14 @@ def _say_nothing(units: int = 1, note: str = "") -> None:
     """An `Advance` of what nobody is to see."""
 
 
+def hush() -> None:
+    """No more progress from this process: another one of the same run speaks for all."""
+    _console.quiet = True
+
+
 def tell(event: str, **facts: object) -> None:
     """A line of JSON on stderr where it is no terminal; there, what a command prints says the same to a person."""
-    if not _console.is_terminal:
+    if not (_console.is_terminal or _console.quiet):
         print(json.dumps({"event": event, **facts}), file=sys.stderr, flush=True)
 
 

@@ -17,7 +17,7 @@ from training.metrics import Auc
 from training.ranks import Ranks
 
 # About so many points a run: enough for a smooth line, few enough to cost nothing.
-_POINTS: Final = 250
+_POINTS: Final = 100
 
 # Enough for the second digit of an AUC, which is what a line shows.
 _AUC_ROWS: Final = 8_192

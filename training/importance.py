@@ -27,7 +27,7 @@ class Importance(NamedTuple):
 
 
 def permutation_importance(
-    network: Network, rows: FeatureRows, clicks: Clicks, names: list[str], *, seed: int, shown: bool
+    network: Network, rows: FeatureRows, clicks: Clicks, names: list[str], *, seed: int
 ) -> list[Importance]:
     """Of each of the F features ``names``, the greatest first, on the first rows of this rank's validation rows.
 
@@ -47,7 +47,7 @@ def permutation_importance(
     auc, log_loss = measure()
     found = []
     draws = torch.Generator().manual_seed(seed)
-    with progress("shuffling features", len(names), "features", shown=shown) as advance:
+    with progress("shuffling features", len(names), "features") as advance:
         for column, name in enumerate(names):
             kept = matrix[:, column].clone()
             matrix[:, column] = kept[torch.randperm(len(kept), generator=draws)]

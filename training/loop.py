@@ -69,7 +69,7 @@ def train(
     validate_at = [batches.steps * number // settings.validations for number in range(1, settings.validations + 1)]
 
     with Interruption() as interruption, torch.no_grad():
-        for chunk in _chunks(batches, history, settings, validate_at, checkpoint.every, shown=ranks.leads):
+        for chunk in _chunks(batches, history, settings, validate_at, checkpoint.every):
             for batch in chunk.batches:
                 step(batch)
             history.add(chunk)
@@ -91,14 +91,14 @@ def train(
 
 
 def _chunks(
-    batches: Batches, history: History, settings: Settings, validate_at: list[int], save_every: int, *, shown: bool
+    batches: Batches, history: History, settings: Settings, validate_at: list[int], save_every: int
 ) -> Iterator[Chunk]:
     """The chunks of every epoch from the history's place on, with progress; the clock counts reading and stepping."""
     total = int(batches.shuffle.rows_by_part.sum())
     while history.epoch <= settings.epochs:
         before = (history.epoch - 1) * batches.steps
         save_at = range(save_every - before % save_every, batches.steps, save_every) if save_every else ()
-        with progress(f"epoch {history.epoch}/{settings.epochs}", total, shown=shown) as advance:
+        with progress(f"epoch {history.epoch}/{settings.epochs}", total) as advance:
             advance(min(history.batch * settings.batch_size, total))
             history.start_clock()
             for chunk in batches.epoch(history.epoch, first=history.batch, ends=[*validate_at, *save_at]):

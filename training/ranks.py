@@ -10,6 +10,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from hexbite.console import hush
+
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
@@ -49,7 +51,10 @@ def joined() -> Iterator[tuple[Ranks, torch.device]]:
         torch.cuda.set_device(device)
     # Tensors on either device: gradients may lie on a GPU, votes and figures lie on the CPU.
     dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
+    ranks = Ranks(dist.get_rank(), dist.get_world_size())
+    if not ranks.leads:
+        hush()
     try:
-        yield Ranks(dist.get_rank(), dist.get_world_size()), device
+        yield ranks, device
     finally:
         dist.destroy_process_group()

@@ -67,7 +67,7 @@ def run_training(
     ours = found.validation.take(slice(ranks.rank, None, ranks.count))
     curves = validate(trained.network, rows, ours).curves()
     names = [f"{group} {name}" for group in GROUPS for name in tables.schema.names(group)]
-    importance = permutation_importance(trained.network, rows, ours, names, seed=settings.seed, shown=ranks.leads)
+    importance = permutation_importance(trained.network, rows, ours, names, seed=settings.seed)
     if not ranks.leads:
         return None
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -285,6 +286,55 @@ def test_unknown_ids_can_be_left_out_and_are_counted(copy: Path, environment: Ma
     assert f"{left_out:,} rows left out" in trained.stdout
 
 
+class Links(HTMLParser):
+    """What a page refers to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value or "" for name, value in attrs if name in ("src", "href")]
+
+
+def assert_report(folder: Path, command: str) -> None:
+    pictures = {"loss", "auc", "pace", "memory", "calibration", "roc", "scores", "importance"}
+    assert {path.name for path in folder.iterdir()} == {"report.html", *(f"{name}.png" for name in pictures)}
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in folder.glob("*.png"))
+    page = (folder / "report.html").read_text()
+    links = Links()
+    links.feed(page)
+    # Nothing beside the page is needed: every picture is in it.
+    assert len(links.found) == len(pictures)
+    assert all(link.startswith("data:image/png;base64,") for link in links.found)
+    for said in (command, "seed", "train click rate", "restaurant f0", "validation", "commit", "peak resident memory"):
+        assert said in page
+
+
+def assert_json_lines(told: str) -> None:
+    lines = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
+    assert {line["event"] for line in lines} >= {"done", "validation"}
+    (epoch,) = [line for line in lines if line["event"] == "done" and line["doing"] == "epoch 2/2"]
+    assert epoch["done"] == epoch["total"]
+    assert epoch["unit"] == "rows" and epoch["per_s"] > 0 and epoch["seconds_left"] == 0
+    validations = [line for line in lines if line["event"] == "validation"]
+    assert [line["epoch"] for line in validations] == [1, 2]
+    assert {"auc", "log_loss", "accuracy", "calibration_error"} == validations[0]["figures"].keys()
+
+
+def test_a_run_without_validation_rows_keeps_the_last_weights_and_says_what_it_cannot(
+    world: Path, environment: Mapping[str, str]
+) -> None:
+    trained = command(
+        environment, "training", "train", "--data", str(world), "--epochs", "1", "--holdout", "0", "--name", "blind"
+    )
+    assert "30,000 rows to train on, 0 to validate on" in trained.stdout
+    name, version = trained.stdout.split()[-1].split(":")
+    folder = Path(environment["BENTOML_HOME"]) / "models" / name / version
+    assert "No row was held out" in (folder / "report" / "report.html").read_text()
+    assert Artifact.load(folder).metrics["validation"] == {}
+
+
 def test_a_model_goes_through_the_store_with_all_that_is_known_of_it(
     world: Path, environment: Mapping[str, str], tmp_path: Path
 ) -> None:
@@ -298,6 +348,8 @@ def test_a_model_goes_through_the_store_with_all_that_is_known_of_it(
     assert told["training"]["code"]["hexbite"]
     folder = Path(command(environment, "bentoml", "models", "get", tag, "-o", "path").stdout.strip())
     assert {path.name for path in folder.iterdir()} == {"ranker.safetensors", "model.json", "model.yaml", "report"}
+    assert_report(folder / "report", command="python -m training train --data")
+    assert_json_lines(trained.stderr)
     artifact = Artifact.load(folder)
     assert told["fingerprint"] == artifact.schema.fingerprint
     np.testing.assert_allclose(
@@ -309,7 +361,8 @@ def test_a_model_goes_through_the_store_with_all_that_is_known_of_it(
     back = command(environment, "training", "publish", tag).stdout.strip()
     assert back not in (tag, newer)
     latest = Path(command(environment, "bentoml", "models", "get", "hexbite:latest", "-o", "path").stdout.strip())
-    assert (latest / "ranker.safetensors").read_bytes() == (folder / "ranker.safetensors").read_bytes()
+    for file in ("ranker.safetensors", "report/report.html"):
+        assert (latest / file).read_bytes() == (folder / file).read_bytes()
 
     report = tmp_path / "figures.json"
     printed = command(
