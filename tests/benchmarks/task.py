@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import re
+import statistics
 import sys
 import tempfile
 import time
@@ -71,7 +72,7 @@ def main() -> None:
             f"{means['accuracy']:.4f}",
             f"{figures['auc']['model']['value']:.4f}",
             f"{means['log_loss']:.4f}",
-            f"{max(epochs):.1f}",
+            f"{statistics.median(epochs):.1f}",
             f"{seconds:.0f}",
             f"{trained.peak_rss_gib:.2f}",
             f"{os.getloadavg()[0]:.1f}",
