@@ -12,7 +12,7 @@ from hexbite.networks import Network
 from training.clicks import Clicks
 from training.metrics import ClickMetrics
 from training.rows import FeatureRows
-from training.validation import gathered, standardised_ranker
+from training.validation import CHUNK_ROWS, gathered, standardised_ranker
 
 # Validation rows looked at: a feature that matters shows on far fewer.
 _ROWS: Final = 50_000
@@ -29,18 +29,20 @@ class Importance(NamedTuple):
 def permutation_importance(
     network: Network, rows: FeatureRows, clicks: Clicks, names: list[str], *, seed: int
 ) -> list[Importance]:
-    """Of each of the F features ``names``, the greatest first, on the first rows of this rank's validation rows.
+    """Of each of the F features ``names``, the greatest first, on a part of this rank's validation rows.
 
     Every rank must call it. Empty where no rank has validation rows of both kinds.
     """
     ranker = standardised_ranker(network, rows.width)
-    sample = clicks.take(slice(_ROWS))
+    sample = clicks.take(slice(None, None, -(-len(clicks) // _ROWS) or 1))
+    clicked = torch.from_numpy(sample.click.copy())
     parts = [part.clone() for part, _ in gathered(rows, sample)]
     matrix = torch.cat(parts) if parts else torch.empty((0, rows.width))
 
     def measure() -> tuple[float, float]:
         metrics = ClickMetrics()
-        metrics.update(torch.from_numpy(ranker.logits(matrix.numpy())), torch.from_numpy(sample.click))
+        for part, of_part in zip(torch.split(matrix, CHUNK_ROWS), torch.split(clicked, CHUNK_ROWS), strict=True):
+            metrics.update(torch.from_numpy(ranker.logits(part.numpy())), of_part)
         figures = metrics.compute()
         return figures["auc"] or np.nan, figures["log_loss"] or np.nan
 
