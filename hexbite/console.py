@@ -67,19 +67,19 @@ def tell(event: str, **facts: object) -> None:
 
 @contextmanager
 def _bar(doing: str, total: int | None, unit: str) -> Iterator[Advance]:
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        TaskProgressColumn(),
-        TextColumn(f"of {total:,} {unit}" if total is not None else ""),
-        _SpeedColumn(unit),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
+    # Short enough for a window of 80 columns.
+    columns: tuple[ProgressColumn, ...] = (SpinnerColumn(), TextColumn("{task.description}"))
     if total is None:
-        columns = (columns[0], columns[1], columns[6], columns[8])  # type: ignore[assignment]
+        columns += (TimeElapsedColumn(),)
+    else:
+        columns += (
+            BarColumn(bar_width=12),
+            TaskProgressColumn(),
+            TextColumn(f"of {_short(total)} {unit}"),
+            _SpeedColumn(),
+            TimeRemainingColumn(),
+        )
+    columns += (TextColumn("{task.fields[note]}"),)
     with Progress(*columns, console=_console) as bars:
         task = bars.add_task(doing, total=total, note="")
         yield lambda units=1, note="": bars.update(task, advance=units, note=note)
@@ -88,13 +88,18 @@ def _bar(doing: str, total: int | None, unit: str) -> Iterator[Advance]:
 class _SpeedColumn(ProgressColumn):
     """Units a second."""
 
-    def __init__(self, unit: str) -> None:
-        super().__init__()
-        self._unit = unit
-
     def render(self, task: Task) -> Text:
         """Nothing until there is a speed."""
-        return Text("" if task.speed is None else f"{task.speed:,.0f} {self._unit}/s", style="progress.data.speed")
+        return Text("" if task.speed is None else f"{_short(task.speed)}/s", style="progress.data.speed", no_wrap=True)
+
+
+def _short(count: float) -> str:
+    """Three digits at the most: 941, 4.9k, 12M."""
+    for unit in ("", "k", "M"):
+        if count < 999.5:
+            return f"{count:.1f}{unit}" if unit and count < 9.95 else f"{count:.0f}{unit}"
+        count /= 1_000
+    return f"{count:,.1f}G"
 
 
 @contextmanager
