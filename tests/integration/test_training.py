@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -396,14 +397,16 @@ def test_a_folder_of_another_schema_and_a_model_that_does_not_exist_are_errors_o
     command(environment, "training", "train", "--data", str(world), "--epochs", "1", "--name", "one")
     (copy / "schema.json").unlink()
     change(copy / USERS, extra=pl.lit(1.0))
-    for arguments, said in (
+    cases = (
         (("evaluate", "--data", str(copy), "--model", "one:latest"), "feature schema"),
         (("evaluate", "--data", str(world), "--model", "none:latest"), "no 'none:latest'"),
         (("publish", "none:latest"), "no 'none:latest'"),
         (("publish", str(world)), "not a complete model folder"),
         (("train", "--data", str(world / "nowhere")), "is no folder"),
-    ):
-        finished = command(environment, "training", *arguments, status=1)
-        assert finished.stderr.splitlines()[-1].startswith("error: ")
-        assert said in finished.stderr
-        assert "Traceback" not in finished.stderr
+    )
+    with ThreadPoolExecutor(2) as both_cores:
+        ended = both_cores.map(lambda case: command(environment, "training", *case[0], status=1), cases)
+        for (_, said), finished in zip(cases, ended, strict=True):
+            assert finished.stderr.splitlines()[-1].startswith("error: ")
+            assert said in finished.stderr
+            assert "Traceback" not in finished.stderr
