@@ -43,11 +43,6 @@ class Optimizer:
         """That of the next step."""
         return float(self._group["lr"])
 
-    def step(self) -> None:
-        """Move the parameters by their gradients, and the learning rate on."""
-        self.apply()
-        self.advance()
-
     def apply(self) -> None:
         """Move the parameters by their gradients."""
         gradient = self._parameters.grad

@@ -14,7 +14,8 @@ def rates(steps: int = 100, **settings: object) -> list[float]:
     seen = []
     for _ in range(steps):
         seen.append(optimizer.learning_rate)
-        optimizer.step()
+        optimizer.apply()
+        optimizer.advance()
     return seen
 
 
@@ -51,8 +52,8 @@ def test_a_resumed_schedule_is_at_the_same_rate() -> None:
 def test_a_gradient_longer_than_the_norm_is_shortened_to_it() -> None:
     parameters = torch.zeros(4)
     parameters.grad = torch.full((4,), 3.0)
-    Optimizer(parameters, Settings(clip_norm=1.5), 10).step()
+    Optimizer(parameters, Settings(clip_norm=1.5), 10).apply()
     assert parameters.grad.norm() == pytest.approx(1.5, rel=1e-5)
     parameters.grad = torch.full((4,), 0.1)
-    Optimizer(parameters, Settings(clip_norm=1.5), 10).step()
+    Optimizer(parameters, Settings(clip_norm=1.5), 10).apply()
     assert parameters.grad.norm() == pytest.approx(0.2)
