@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
+from pydantic import ValidationError
 from starlette.responses import JSONResponse
 
 from bento.models import ErrorDetail, ErrorResponse
@@ -35,7 +36,7 @@ TABLE: Final[Mapping[int, Refusal]] = {
 }
 
 #: Our own errors -> status. Anything that is not here is a 500.
-_STATUS: Final = ((StoreTimeout, 504), (StoreUnavailable, 503), (SchemaError, 503))
+_STATUS: Final = ((StoreTimeout, 504), (TimeoutError, 504), (StoreUnavailable, 503), (SchemaError, 503))
 
 _RETRY_AFTER_S: Final = {429: "1", 503: "1"}
 
@@ -66,33 +67,29 @@ def refuse_error(error: Exception, request_id: str) -> JSONResponse:
     return refuse(500)
 
 
+def refuse_invalid(error: ValidationError) -> JSONResponse:
+    """The answer to a body that is no request: what is wrong with the first field that is."""
+    detail = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    location = [str(part) for part in detail["loc"] if not str(part).startswith("function-")]
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "missing":
+        message = "is required"
+    elif detail["type"] == "json_invalid":
+        return refuse(400, message)
+    if not location:
+        return refuse(400, "the body must be a JSON object")
+    return refuse(400, f"{'.'.join(location)}: {message[:1].lower()}{message[1:]}", location[0])
+
+
 def refuse_framework_error(status: int, body: bytes) -> JSONResponse | None:
     """The framework's error in our form; None where it is in that form already.
 
-    BentoML answers a body that fails validation with pydantic's list of errors, and everything else in words of its
-    own, which are dropped: the table's say as much and leak nothing.
+    The framework's own words are dropped: the table's say as much and leak nothing.
     """
     try:
         document = json.loads(body)
     except ValueError:
         document = None
-    if isinstance(document, dict):
-        if isinstance(document.get("error"), dict):
-            return None
-        if status == 400 and isinstance(details := document.get("detail"), list) and details:
-            return refuse(status, *_explain(details[0]))
+    if isinstance(document, dict) and isinstance(document.get("error"), dict):
+        return None
     return refuse(status)
-
-
-def _explain(detail: Mapping[str, Any]) -> tuple[str, str | None]:
-    """Message and field of one of pydantic's errors."""
-    location = [str(part) for part in detail.get("loc", ()) if not str(part).startswith("function-")]
-    message = str(detail.get("msg", "")).removeprefix("Value error, ")
-    if detail.get("type") == "missing":
-        message = "is required"
-    elif detail.get("type") == "json_invalid":
-        return message, None
-    if not location:
-        return "the body must be a JSON object", None
-    where = ".".join(location)
-    return f"{where}: {message[:1].lower()}{message[1:]}", location[0]

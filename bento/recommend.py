@@ -2,102 +2,178 @@
 
 from __future__ import annotations
 
+import math
 import time
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from bento.models import Counts, Meta, Recommendation, RecommendRequest, RecommendResponse, RestaurantFeatures
-from db.online import FeatureStore
+from bento.models import RecommendRequest
+from db.online import FeatureStore, Snapshot
 from hexbite.artifact import Artifact
+from hexbite.cover import circle_to_intervals
 from hexbite.features import FeatureSchema
-from hexbite.geo import circle_to_intervals, distances_m
-from hexbite.ranker import logits_to_scores, order
+from hexbite.geo import Metres, distances_m
+from hexbite.ranker import Scorer, logits_to_scores, nearest, order
 
 _MS: Final = 1_000.0
 
+# To find one candidate by its id costs about as much as to pass by so many restaurants in the index of cells.
+_PASSED_PER_FOUND: Final = 16
+
+# A circle that is cut to the nearest is first read so far that it should hold this many times what is kept.
+_MARGIN: Final = 1.3
+
 
 class Answer(NamedTuple):
-    """The response, and how many restaurants in range were left unscored because there were too many."""
+    """The response, in the form of `bento.models.RecommendResponse`, and whether more in range were left unscored."""
 
-    response: RecommendResponse
-    cut: int
+    response: dict[str, Any]
+    truncated: bool
+
+
+class _Prefiltered(NamedTuple):
+    """What was read, how far each restaurant is ``(N,)``, and the positions of those in range."""
+
+    snapshot: Snapshot
+    distance_m: Metres
+    in_range: npt.NDArray[np.intp]
+    truncated: bool = False
 
 
 class Recommender:
-    """A model, the store of its features, and the most restaurants that a request may score."""
+    """A model, the store of its features, and the most restaurants that a request without candidates may score."""
 
     def __init__(self, tag: str, artifact: Artifact, store: FeatureStore, max_candidates: int) -> None:
         self._tag = tag
         self._artifact = artifact
+        self._scorer = Scorer(artifact.ranker, len(artifact.schema.user))
         self._store = store
         self._max_candidates = max_candidates
 
     async def answer(self, request: RecommendRequest, user_id: int) -> Answer:
-        """Rank the restaurants in range for one user. Raises what `FeatureStore.read` raises."""
-        schema, ranker = self._artifact.schema, self._artifact.ranker
+        """Rank the restaurants in range for one user. Raises what the reads of `FeatureStore` raise."""
+        schema = self._artifact.schema
         clock = _Clock()
 
-        cover = circle_to_intervals(request.latitude, request.longitude, request.max_dist)
-        asked = request.candidate_restaurant_ids
-        candidates = None if asked is None else np.unique(np.array(asked, dtype=np.int64))
-        clock.lap("cover")
-
-        snapshot = await self._store.read(user_id, cover, candidates, count_known=request.explain)
-        clock.lap("store")
-
-        distance_m = distances_m(request.latitude, request.longitude, snapshot.lats_deg, snapshot.lngs_deg)
-        in_range = np.flatnonzero(distance_m <= request.max_dist)
-        kept = in_range
-        if candidates is None and len(in_range) > self._max_candidates:
-            nearest = np.lexsort((snapshot.ids[in_range], distance_m[in_range]))
-            kept = in_range[nearest[: self._max_candidates]]
-        ids, distance_m, features = snapshot.ids[kept], distance_m[kept], snapshot.features[kept]
+        if request.candidate_restaurant_ids is None:
+            read = await self._read_nearby(request, user_id, clock)
+        else:
+            read = await self._read_candidates(request, user_id, request.candidate_restaurant_ids, clock)
+        snapshot, kept = read.snapshot, read.in_range
+        if read.truncated:
+            found = snapshot.restaurants["id"][kept]
+            kept = kept[nearest(found, read.distance_m[kept], self._max_candidates)]
+        distance_m, restaurants = read.distance_m[kept], snapshot.restaurants[kept]
+        ids = restaurants["id"].astype(np.int64)
         clock.lap("distance")
 
         user = self._artifact.user_mean if snapshot.user is None else snapshot.user
-        context = schema.context_rows(distance_m)
-        logits = ranker.logits(schema.assemble(user, features, context))
-        scores = logits_to_scores(logits)
+        features, context = restaurants["features"].astype(np.float32), schema.context_rows(distance_m)
+        logits = self._scorer.logits(user, np.concatenate((features, context), axis=1))
         clock.lap("score")
 
         best = order(ids, logits, distance_m, size=request.size, by_distance=request.sort_dist)
+        scores = logits_to_scores(logits[best])
+        ranked: list[dict[str, Any]] = [
+            {"id": id_, "score": score, "displacement": metres}
+            for id_, score, metres in zip(ids[best].tolist(), scores.tolist(), distance_m[best].tolist(), strict=True)
+        ]
         clock.lap("order")
 
-        meta = None
+        response: dict[str, Any] = {"restaurants": ranked}
         if request.explain:
-            meta = Meta(
-                model=self._tag,
-                cold_start=snapshot.user is None,
-                counts=Counts(
-                    asked=None if asked is None else len(asked),
-                    known=len(snapshot.ids) if snapshot.known is None else snapshot.known,
-                    in_cover=len(snapshot.ids),
-                    in_range=len(in_range),
-                    scored=len(kept),
-                ),
-                stages_ms=clock.laps_ms,
-                user_features=_named(schema, "user", user),
-            )
-        restaurants = [
-            Recommendation(
-                id=int(ids[i]),
-                score=float(scores[i]),
-                displacement=float(distance_m[i]),
-                features=RestaurantFeatures(
-                    restaurant=_named(schema, "restaurant", features[i]), context=_named(schema, "context", context[i])
-                )
-                if request.explain
-                else None,
-            )
-            for i in best
-        ]
-        return Answer(RecommendResponse(restaurants=restaurants, meta=meta), len(in_range) - len(kept))
+            for restaurant, row in zip(ranked, best.tolist(), strict=True):
+                restaurant["features"] = {
+                    "restaurant": _named(schema, "restaurant", features[row]),
+                    "context": _named(schema, "context", context[row]),
+                }
+            asked = request.candidate_restaurant_ids
+            response["meta"] = {
+                "model": self._tag,
+                "cold_start": snapshot.user is None,
+                "counts": {
+                    "asked": None if asked is None else len(asked),
+                    "known": len(snapshot.restaurants) if snapshot.known is None else snapshot.known,
+                    "in_cover": len(snapshot.restaurants),
+                    "in_range": len(read.in_range),
+                    "scored": len(kept),
+                },
+                "stages_ms": clock.laps_ms,
+                "user_features": _named(schema, "user", user),
+            }
+        return Answer(response, read.truncated)
+
+    async def rehearse(self) -> None:
+        """Take every way of a request once, with an answer of nothing: statements get prepared, libraries loaded."""
+        for candidates in (None, [0]):
+            nowhere = {"latitude": 0.0, "longitude": 0.0, "max_dist": 1_000.0, "explain": True}
+            request = RecommendRequest.model_validate(nowhere | {"candidate_restaurant_ids": candidates})
+            await self.answer(request, 0)
+        await self._store.candidates(0, [0])
+        schema = self._artifact.schema
+        rows = np.zeros((100, len(schema.restaurant) + len(schema.context)), dtype=np.float32)
+        logits_to_scores(self._scorer.logits(self._artifact.user_mean, rows))
+
+    async def _read_candidates(
+        self, request: RecommendRequest, user_id: int, asked: list[int], clock: _Clock
+    ) -> _Prefiltered:
+        """Those of the candidates that are in range, by the cheaper of two ways: by id, or by cell and id."""
+        position = request.latitude, request.longitude
+        passed = self._store.spread.rows_near(*position, request.max_dist)
+        if len(asked) * _PASSED_PER_FOUND <= passed:
+            clock.lap("cover")
+            snapshot = await self._store.candidates(user_id, asked, count_known=request.explain)
+        else:
+            cover = circle_to_intervals(*position, request.max_dist)
+            clock.lap("cover")
+            snapshot = await self._store.candidates_nearby(user_id, asked, cover, count_known=request.explain)
+        clock.lap("store")
+        distance_m = _distances_m(request, snapshot)
+        return _Prefiltered(snapshot, distance_m, np.flatnonzero(distance_m <= request.max_dist))
+
+    async def _read_nearby(self, request: RecommendRequest, user_id: int, clock: _Clock) -> _Prefiltered:
+        """Every restaurant in range; where there are more than may be scored, all up to a distance with as many.
+
+        Where a circle is expected to hold too many, a smaller one is read, and a larger one for as long as that turns
+        out to hold too few: the nearest are certain once there are more of them than are kept. Each circle is read
+        whole, in a snapshot of its own, and only the last counts.
+        """
+        position = request.latitude, request.longitude
+        radius_m = self._first_radius_m(*position, request.max_dist)
+        while True:
+            cover = circle_to_intervals(*position, radius_m)
+            clock.lap("cover")
+            snapshot = await self._store.nearby(user_id, cover)
+            clock.lap("store")
+            distance_m = _distances_m(request, snapshot)
+            in_range = np.flatnonzero(distance_m <= radius_m)
+            truncated = len(in_range) > self._max_candidates
+            if truncated or radius_m >= request.max_dist:
+                return _Prefiltered(snapshot, distance_m, in_range, truncated)
+            growth = math.sqrt(_MARGIN * self._max_candidates / max(1, len(in_range)))
+            radius_m = min(request.max_dist, radius_m * min(4.0, max(1.2, growth)))
+
+    def _first_radius_m(self, lat_deg: float, lng_deg: float, max_dist_m: float) -> float:
+        """A radius that is expected to hold somewhat more restaurants than may be scored; at most ``max_dist_m``."""
+        wanted = _MARGIN * self._max_candidates
+        radius_m, rows = max_dist_m, self._store.spread.rows_near(lat_deg, lng_deg, max_dist_m)
+        if rows <= self._max_candidates:
+            return max_dist_m
+        while (fewer := self._store.spread.rows_near(lat_deg, lng_deg, radius_m / 2)) > wanted:
+            radius_m, rows = radius_m / 2, fewer
+        return min(max_dist_m, radius_m * math.sqrt(wanted / rows))
+
+
+def _distances_m(request: RecommendRequest, snapshot: Snapshot) -> Metres:
+    restaurants = snapshot.restaurants
+    lats_deg, lngs_deg = restaurants["lat_deg"].astype(np.float64), restaurants["lng_deg"].astype(np.float64)
+    return distances_m(request.latitude, request.longitude, lats_deg, lngs_deg)
 
 
 class _Clock:
-    """Milliseconds a stage."""
+    """Milliseconds a stage; a stage that is passed twice adds up."""
 
     def __init__(self) -> None:
         self.laps_ms: dict[str, float] = {}
@@ -105,7 +181,7 @@ class _Clock:
 
     def lap(self, stage: str) -> None:
         now = time.perf_counter()
-        self.laps_ms[stage] = round((now - self._lapped) * _MS, 3)
+        self.laps_ms[stage] = round(self.laps_ms.get(stage, 0.0) + (now - self._lapped) * _MS, 3)
         self._lapped = now
 
 

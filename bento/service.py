@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from pathlib import Path
 from typing import Final
@@ -12,12 +13,11 @@ import numpy as np
 import torch
 import yaml
 from bentoml.models import BentoModel
-from pydantic import ValidationError
+from pydantic_core import to_json
 from starlette.responses import Response
 
-from bento.edge import ROUTE, EdgeInstaller, passage
-from bento.errors import refuse_error
-from bento.models import RecommendRequest, RecommendResponse, parse_user_id, unknown_fields
+from bento.edge import ROUTE, EdgeInstaller, Lane, Limits
+from bento.models import RecommendRequest, RecommendResponse, unknown_fields
 from bento.recommend import Recommender
 from bento.settings import Settings
 from db.online import FeatureStore
@@ -29,8 +29,7 @@ from hexbite.errors import HexbiteError, InvalidRequestError, StoreUnavailable
 _log = logging.getLogger("bentoml.hexbite")
 _settings: Final = Settings()
 
-#: On every answer; the model's tag is added when it is loaded.
-_answer_headers: Final[dict[str, str]] = {}
+_lane: Final = Lane()
 
 
 def _built_with() -> str | None:
@@ -42,13 +41,6 @@ def _built_with() -> str | None:
     return next((str(model["tag"]) for service in services for model in service["models"]), None)
 
 
-class _ClientsMistakes(logging.Filter):
-    """Keeps the framework from logging a traceback for every body that fails validation."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not (record.exc_info and isinstance(record.exc_info[1], ValidationError))
-
-
 @bentoml.service(name="hexbite", traffic={"timeout": _settings.request_timeout_s})
 class Hexbite:
     """Ranks the restaurants near a person by features that it reads from Postgres for every request."""
@@ -58,31 +50,38 @@ class Hexbite:
     def __init__(self) -> None:
         # One request is too small to share among threads; workers are the way to use more cores.
         torch.set_num_threads(1)
-        logging.getLogger("bentoml._internal.server.http_app").addFilter(_ClientsMistakes())
         self._tag = str(self.model.tag)
         self._artifact = Artifact.load(Path(self.model.path))
-        _answer_headers["x-hexbite-model"] = self._tag
+        _lane.headers["x-hexbite-model"] = self._tag
         self._store: FeatureStore | None = None
         self._recommender: Recommender | None = None
+        self._is_warm = False
         self._unready_reason = "not checked yet"
         self._refilled: tuple[str, ...] = ()
 
     @bentoml.on_startup
     async def start(self) -> None:
         """Open this worker's pool, and say in the log where the store cannot serve the model."""
+        _lane.recommend = self._answer
         await self.__is_ready__()
 
     async def _open_store(self) -> FeatureStore:
         dsn = await asyncio.to_thread(store_dsn, StoreSettings())
-        store = await FeatureStore.open(
-            dsn,
-            self._artifact.schema,
-            connections=_settings.connections,
-            timeout_s=_settings.request_timeout_s,
+        store = FeatureStore(
+            dsn, self._artifact.schema, connections=_settings.connections, timeout_s=_settings.request_timeout_s
         )
         self._store = store
         self._recommender = Recommender(self._tag, self._artifact, store, _settings.max_candidates)
         return store
+
+    async def _warm(self) -> None:
+        """Take every way of a request once, on every connection, so that the first is as fast as the next."""
+        if self._recommender is not None and not self._is_warm:
+            await asyncio.gather(*(self._recommender.rehearse() for _ in range(_settings.connections)))
+            # What was made until here stays: no collection needs to look at it again.
+            gc.collect()
+            gc.freeze()
+            self._is_warm = True
 
     @bentoml.on_shutdown
     async def close_store(self) -> None:
@@ -96,6 +95,7 @@ class Hexbite:
             store = self._store or await self._open_store()
             self._artifact.schema.context_rows(np.empty(0))  # raises where a request cannot tell one
             reason, refilled = "", await store.check()
+            await self._warm()
             if refilled and refilled != self._refilled:
                 _log.warning("loaded with other fills than the model was trained with: %s", ", ".join(refilled))
             self._refilled = refilled
@@ -115,20 +115,19 @@ class Hexbite:
     @bentoml.api(route=ROUTE, output_spec=RecommendResponse)
     async def recommend(self, request: RecommendRequest, /) -> Response:
         """Rank the restaurants near a person, best first."""
-        request_id, path_user_id = passage.get()
-        try:
-            headers = _check_fields(request)
-            user_id = _user_id(request, path_user_id)
-            if self._recommender is None:
-                raise StoreUnavailable(self._unready_reason)
-            answer = await self._recommender.answer(request, user_id)
-        except Exception as error:  # noqa: BLE001 - one table answers for all of them, and logs what is ours
-            return refuse_error(error, request_id)
-        if answer.cut:
-            in_range = _settings.max_candidates + answer.cut
-            headers["x-hexbite-truncated"] = f"{_settings.max_candidates} of {in_range}"
-        body = answer.response.model_dump_json(exclude_none=not request.explain)
-        return Response(body, media_type="application/json", headers=headers)
+        # What the framework shows of the endpoint, and calls in process; over HTTP `bento.edge` asks at once.
+        if request.user_id is None:
+            raise InvalidRequestError("user_id is required", "user_id")
+        return await self._answer(request, request.user_id)
+
+    async def _answer(self, request: RecommendRequest, user_id: int) -> Response:
+        headers = _check_fields(request)
+        if self._recommender is None:
+            raise StoreUnavailable(self._unready_reason)
+        answer = await self._recommender.answer(request, user_id)
+        if answer.truncated:
+            headers["x-hexbite-truncated"] = f"nearest {_settings.max_candidates}"
+        return Response(to_json(answer.response), media_type="application/json", headers=headers)
 
 
 def _check_fields(request: RecommendRequest) -> dict[str, str]:
@@ -143,24 +142,8 @@ def _check_fields(request: RecommendRequest) -> dict[str, str]:
     return {"x-hexbite-warning": f"unknown fields ignored: {named}"}
 
 
-def _user_id(request: RecommendRequest, path_user_id: str | None) -> int:
-    """The user, from the path or the body. Raises InvalidRequestError where neither or both name one."""
-    if path_user_id is None:
-        if request.user_id is None:
-            raise InvalidRequestError("user_id is required, in the path or in the body", "user_id")
-        return request.user_id
-    try:
-        user_id = parse_user_id(path_user_id)
-    except ValueError as error:
-        raise InvalidRequestError(f"user_id in the path {error}", "user_id") from error
-    if request.user_id not in (None, user_id):
-        raise InvalidRequestError("user_id in the body is not the one in the path", "user_id")
-    return user_id
-
-
 Hexbite.add_asgi_middleware(  # type: ignore[attr-defined]  # the decorator returns a Service, and is typed as if not
     EdgeInstaller,
-    max_body_bytes=_settings.max_body_bytes,
-    body_timeout_s=_settings.request_timeout_s,
-    answer_headers=_answer_headers,
+    lane=_lane,
+    limits=Limits(_settings.request_timeout_s, _settings.max_body_bytes),
 )

@@ -19,6 +19,9 @@ from hexbite.networks import LinearMap, Network
 
 Logits = npt.NDArray[np.float64]
 
+# Hidden units of so many rows stay in the processor's cache, and memory does not grow with the candidates.
+_ROWS_AT_ONCE: Final = 1_024
+
 _NAME: Final = re.compile(r"(layers|crosses|inputs)\.(\d+)\.(weight|bias)")
 
 
@@ -113,18 +116,48 @@ class Ranker:
 
     def logits(self, rows: Matrix) -> Logits:
         """Raw rows ``(N, F)`` float32 to logits ``(N,)`` float64; N may be 0."""
-        with torch.inference_mode():
-            hidden = torch.from_numpy(rows).double()
-            for weight, bias in self.inputs:
-                hidden = torch.addcmul(bias, hidden, weight)
-            standardised = hidden
-            for weight, bias in self.crosses:
-                hidden = torch.addcmul(hidden, standardised, torch.addmm(bias, hidden, weight.T))
-            for weight, bias in self.layers[:-1]:
-                hidden = torch.addmm(bias, hidden, weight.T).relu_()
-            weight, bias = self.layers[-1]
-            scored: Logits = (hidden @ weight[0] + bias).numpy()
-        return scored
+        return Scorer(self, 0).logits(np.empty(0, dtype=np.float32), rows)
+
+
+class Scorer:
+    """A ranker made ready to score many restaurants for one user, whose ``user_width`` features every row begins with.
+
+    What the first layer makes of the user is the same in every row, so that it is computed once.
+    """
+
+    def __init__(self, ranker: Ranker, user_width: int) -> None:
+        self._user_width = user_width
+        self._inputs = ranker.inputs
+        self._crosses = [LinearMap(weight.T.contiguous(), bias) for weight, bias in ranker.crosses]
+        (weight, bias), *others = ranker.layers
+        # Cross layers mix the user into everything: there the first layer is given whole rows.
+        split = 0 if ranker.crosses else user_width
+        self._of_user = LinearMap(weight[:, :split].contiguous(), bias)
+        transposed = [weight[:, split:].T.contiguous(), *(linear.weight.T.contiguous() for linear in others)]
+        self._weights, self._last = transposed[:-1], transposed[-1][:, 0]
+        self._biases = [linear.bias for linear in others]
+
+    def logits(self, user: Matrix, rows: npt.NDArray[np.floating]) -> Logits:
+        """The user's ``(U,)`` and the rest of each row ``(N, F - U)``, raw, to logits ``(N,)`` float64; N may be 0."""
+        if len(rows) > _ROWS_AT_ONCE:
+            parts = (rows[start : start + _ROWS_AT_ONCE] for start in range(0, len(rows), _ROWS_AT_ONCE))
+            return np.concatenate([self.logits(user, part) for part in parts])
+        known = torch.from_numpy(user).double()
+        hidden = torch.from_numpy(rows).double()
+        if self._crosses:
+            scale, shift = self._inputs[0]
+            standardised = torch.addcmul(shift, torch.cat((known.expand(len(rows), -1), hidden), dim=1), scale)
+            hidden = standardised
+            for weight, bias in self._crosses:
+                hidden = torch.addcmul(hidden, standardised, torch.addmm(bias, hidden, weight))
+            bias = self._of_user.bias
+        else:
+            bias = torch.addmv(self._of_user.bias, self._of_user.weight, known)
+        for weight, following in zip(self._weights, self._biases, strict=True):
+            hidden = torch.addmm(bias, hidden, weight).relu_()
+            bias = following
+        logits: Logits = torch.mv(hidden, self._last).add_(bias).numpy()
+        return logits
 
 
 def logits_to_scores(logits: Logits) -> npt.NDArray[np.float64]:
@@ -145,5 +178,20 @@ def order(
     By logit, then nearest, then lowest id; or by distance, then lowest id. By logit and not by score, because the
     sigmoid of confident logits is exactly 1 for many.
     """
-    keys = (ids, distance_m) if by_distance else (ids, distance_m, -logits)
-    return np.lexsort(keys)[:size]
+    if by_distance:
+        return nearest(ids, distance_m, size)
+    best = _first(-logits, size)
+    return best[np.lexsort((ids[best], distance_m[best], -logits[best]))[:size]]
+
+
+def nearest(ids: npt.NDArray[np.int64], distance_m: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.intp]:
+    """Positions of the nearest ``size`` of N restaurants, nearest first; of equally near ones the lowest id first."""
+    near = _first(distance_m, size)
+    return near[np.lexsort((ids[near], distance_m[near]))[:size]]
+
+
+def _first(key: npt.NDArray[np.float64], size: int) -> npt.NDArray[np.intp]:
+    """Positions of the lowest ``size`` keys and of all that equal the last of them: few to sort where N is large."""
+    if size >= len(key):
+        return np.arange(len(key))
+    return np.flatnonzero(key <= np.partition(key, size - 1)[size - 1])

@@ -1,32 +1,20 @@
--- As nearby.sql, for those restaurants of the cover that the request names.
+-- The user's features and, of few candidates, those that exist.
 --
--- Parameters: $1 fingerprint, $2 user_id, $3 and $4 the cover's lowest and highest cells, $5 the candidates' ids.
+-- Parameters: $1 fingerprint of the model's schema, $2 user_id, $3 the candidates' ids, each once.
 -- Columns:    as nearby.sql.
--- Index:      restaurants_by_cell, index-only, one range scan an interval: it includes the id, so that rows are
---             fetched (by primary key) for candidates in the cover alone. = ANY is hashed in a custom plan only.
-SELECT NULL::bigint AS restaurant_id,
-       NULL::double precision AS latitude,
-       NULL::double precision AS longitude,
-       array_send(users.features) AS features
+-- Index:      the primary key of restaurants, once a candidate. (= ANY over the list is no faster, and without
+--             statistics it becomes a filter on every row of the schema.)
+SELECT feature_schemas.schema_id, array_send(users.features) AS packed
   FROM feature_schemas
   LEFT JOIN users ON users.schema_id = feature_schemas.schema_id
                  AND users.user_id = $2
  WHERE feature_schemas.fingerprint = $1
  UNION ALL
-SELECT found.restaurant_id, found.latitude, found.longitude, array_send(found.features)
-  FROM unnest($3::bigint[], $4::bigint[]) AS cover (low, high)
- CROSS JOIN LATERAL (
-       SELECT restaurants.schema_id, restaurants.restaurant_id
-         FROM restaurants
-        WHERE restaurants.schema_id = (SELECT schema_id FROM feature_schemas WHERE fingerprint = $1)
-          AND restaurants.h3_cell BETWEEN cover.low AND cover.high
-          AND restaurants.restaurant_id = ANY ($5::bigint[])
-       OFFSET 0
-       ) AS inside
- CROSS JOIN LATERAL (
-       SELECT restaurants.restaurant_id, restaurants.latitude, restaurants.longitude, restaurants.features
-         FROM restaurants
-        WHERE restaurants.schema_id = inside.schema_id
-          AND restaurants.restaurant_id = inside.restaurant_id
-       OFFSET 0
-       ) AS found
+SELECT NULL,
+       string_agg(
+           (SELECT coalesce(packed, pack_restaurant(restaurant_id, latitude, longitude, features))
+              FROM restaurants
+             WHERE schema_id = (SELECT schema_id FROM feature_schemas WHERE fingerprint = $1)
+               AND restaurant_id = candidate.id),
+           NULL)
+  FROM unnest($3::bigint[]) AS candidate (id)

@@ -1,26 +1,27 @@
 -- The user's features and every restaurant in a cover, in one statement and so in one snapshot.
 --
 -- Parameters: $1 fingerprint of the model's schema, $2 user_id, $3 and $4 the cover's lowest and highest cells.
--- Columns:    restaurant_id, latitude, longitude, features (wire form of real[]).
---             The one row without a restaurant_id is the user; its features are NULL for an unknown user.
---             No row at all: no such schema in this store.
--- Index:      restaurants_by_cell, one range scan an interval. OFFSET 0 keeps the planner from flattening the
---             lateral into a join, which reads the whole table.
-SELECT NULL::bigint AS restaurant_id,
-       NULL::double precision AS latitude,
-       NULL::double precision AS longitude,
-       array_send(users.features) AS features
+-- Columns:    schema_id, packed. The one row with a schema_id is the user: its features in the wire form of real[],
+--             NULL for an unknown user; without that row there is no such schema in this store. Every other row holds
+--             the packed rows of some restaurants end to end, or NULL.
+-- Index:      restaurants_by_cell, index-only, one range scan an interval. (Rows too wide for it are fetched by the
+--             primary key and packed here.)
+SELECT feature_schemas.schema_id, array_send(users.features) AS packed
   FROM feature_schemas
   LEFT JOIN users ON users.schema_id = feature_schemas.schema_id
                  AND users.user_id = $2
  WHERE feature_schemas.fingerprint = $1
  UNION ALL
-SELECT found.restaurant_id, found.latitude, found.longitude, array_send(found.features)
+SELECT NULL,
+       (SELECT string_agg(
+                   coalesce(
+                       near.packed,
+                       (SELECT pack_restaurant(wide.restaurant_id, wide.latitude, wide.longitude, wide.features)
+                          FROM restaurants AS wide
+                         WHERE wide.schema_id = near.schema_id
+                           AND wide.restaurant_id = near.restaurant_id)),
+                   NULL)
+          FROM restaurants AS near
+         WHERE near.schema_id = (SELECT schema_id FROM feature_schemas WHERE fingerprint = $1)
+           AND near.h3_cell BETWEEN cover.low AND cover.high)
   FROM unnest($3::bigint[], $4::bigint[]) AS cover (low, high)
- CROSS JOIN LATERAL (
-       SELECT restaurants.restaurant_id, restaurants.latitude, restaurants.longitude, restaurants.features
-         FROM restaurants
-        WHERE restaurants.schema_id = (SELECT schema_id FROM feature_schemas WHERE fingerprint = $1)
-          AND restaurants.h3_cell BETWEEN cover.low AND cover.high
-       OFFSET 0
-       ) AS found

@@ -1,0 +1,142 @@
+"""Connections for the service's reads, and what goes wrong with them; the only import of asyncpg..
+
+The driver's own pool takes longer to hand out a connection and take it back (proxies, a reset of the session) than
+its connection takes for a short statement. Reads leave nothing behind that would have to be reset.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Final
+
+import asyncpg
+
+from hexbite.errors import StoreError, StoreTimeout, StoreUnavailable
+
+# Each statement has one good plan, whatever its parameters are: planned once, and by indexes whatever the statistics
+# say. Compiling a 1 ms query costs more than it gives.
+SESSION: Final = {
+    "application_name": "hexbite",
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_memoize": "off",
+    "jit": "off",
+}
+
+_CLOSE_S: Final = 5.0
+
+
+class Connections:
+    """At most ``most`` connections to ``dsn``, opened when they are needed; the last given back is the next lent.
+
+    ``timeout_s`` is the time that a loan may take in all, the wait for a free connection included.
+    """
+
+    def __init__(self, dsn: str, *, most: int, timeout_s: float) -> None:
+        self._dsn = dsn
+        self._timeout_s = timeout_s
+        self._free = asyncio.Semaphore(most)
+        self._idle: list[Any] = []
+        self._lent: set[Any] = set()
+
+    def lend(self) -> _Loan:
+        """``async with connections.lend() as connection``: what the driver raises inside comes out as our own errors."""
+        return _Loan(self, self._timeout_s)
+
+    async def close(self) -> None:
+        """Close all, by force those that do not come back in five seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                while self._lent:
+                    await asyncio.sleep(0.01)
+                await asyncio.gather(*(connection.close() for connection in self._idle))
+        for connection in (*self._lent, *self._idle):
+            connection.terminate()
+        self._idle.clear()
+
+    async def take(self) -> Any:
+        """A connection, new where none is idle; it must come back by `give_back`."""
+        await self._free.acquire()
+        try:
+            while self._idle:
+                connection = self._idle.pop()
+                if not connection.is_closed():
+                    break
+            else:
+                connection = await asyncpg.connect(
+                    self._dsn,
+                    timeout=self._timeout_s,
+                    # Statements stay prepared for as long as the connection lives.
+                    max_cached_statement_lifetime=0,
+                    server_settings=SESSION | {"statement_timeout": str(round(self._timeout_s * 1_000))},
+                )
+        except BaseException:
+            self._free.release()
+            raise
+        self._lent.add(connection)
+        return connection
+
+    def give_back(self, connection: Any, *, sound: bool) -> None:
+        """Take a connection back; one that is not sound, in the middle of something, is dropped."""
+        self._lent.discard(connection)
+        if sound:
+            self._idle.append(connection)
+        else:
+            connection.terminate()
+        self._free.release()
+
+
+class _Loan:
+    """One connection for some statements, within a time."""
+
+    __slots__ = ("_connection", "_connections", "_timeout")
+
+    def __init__(self, connections: Connections, timeout_s: float) -> None:
+        self._connections = connections
+        self._connection: Any = None
+        self._timeout = asyncio.timeout(timeout_s)
+
+    async def __aenter__(self) -> Any:
+        await self._timeout.__aenter__()
+        try:
+            self._connection = await self._connections.take()
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
+        return self._connection
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._connection is not None:
+            self._connections.give_back(self._connection, sound=error is None)
+        try:
+            await self._timeout.__aexit__(kind, error, traceback)
+        except TimeoutError as late:
+            raise StoreTimeout("the feature store did not answer in time") from late
+        if error is not None and (ours := _translated(error)) is not None:
+            raise ours from error
+
+
+def _translated(error: BaseException) -> StoreError | None:
+    """What the driver raised as one of our own errors, in this one place; None for what is not the driver's."""
+    match error:
+        case TimeoutError() | asyncpg.QueryCanceledError():
+            return StoreTimeout("the feature store did not answer in time")
+        case (
+            OSError()
+            | asyncpg.PostgresConnectionError()
+            | asyncpg.OperatorInterventionError()
+            | asyncpg.InsufficientResourcesError()
+            | asyncpg.InterfaceError()
+        ):
+            return StoreUnavailable(f"the feature store cannot be reached: {error}")
+        case asyncpg.UndefinedTableError() | asyncpg.UndefinedColumnError():
+            return StoreUnavailable("the feature store has no tables, or old ones; run: python -m db upgrade")
+        case asyncpg.PostgresError():
+            return StoreError(f"the feature store refused: {error}")
+        case _:
+            return None
