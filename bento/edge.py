@@ -120,7 +120,7 @@ class Edge:
             return refuse(400, "the client went away before its body was complete")
         assert self._lane.recommend is not None
         try:
-            request = RecommendRequest.model_validate_json(body)
+            request = RecommendRequest.model_validate_json(body or b"{}")
             return await self._lane.recommend(request, _user_id(request, path_user_id))
         except ValidationError as error:
             return refuse_invalid(error)

@@ -1,4 +1,4 @@
-"""Connections for the service's reads, and what goes wrong with them; the only import of asyncpg..
+"""Connections for the service's reads, and what goes wrong with them; the only import of asyncpg.
 
 The driver's own pool takes longer to hand out a connection and take it back (proxies, a reset of the session) than
 its connection takes for a short statement. Reads leave nothing behind that would have to be reset.

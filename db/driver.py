@@ -45,3 +45,9 @@ def _translate(error: psycopg.Error) -> StoreError:
         return StoreUnavailable(f"the feature store cannot be reached: {said}")
     hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
     return StoreError(f"the feature store refused: {said}{hint}")
+
+
+def vacuum(dsn: str) -> None:
+    """What a load or a revision leaves to be done: index-only scans need a vacuumed table, and plans its statistics."""
+    with driver_errors(), connect(dsn, autocommit=True) as connection:
+        connection.execute("VACUUM (ANALYZE, SKIP_LOCKED) users, restaurants")

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import psycopg
 from psycopg import sql
 
-from db.driver import connect, driver_errors
+from db.driver import connect, driver_errors, vacuum
 from db.encode import HEADER, TRAILER, batch_to_records
 from db.statements import SQL
 from db.tables import Rejection, Table, parquet_dtypes
@@ -56,9 +56,8 @@ def load(dsn: str, folder: Path, *, mode: Mode = "replace") -> dict[str, Loaded]
         _stage(connection, tables)
         with progress("merging into the store"):
             loaded = _merge(connection, schema, tables, mode)
-    with driver_errors(), connect(dsn, autocommit=True) as connection, progress("vacuuming"):
-        # Index-only scans need a vacuumed table, and plans its statistics.
-        connection.execute("VACUUM (ANALYZE, SKIP_LOCKED) users, restaurants")
+    with progress("vacuuming"):
+        vacuum(dsn)
     return loaded
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from db.driver import connect, driver_errors
+from db.driver import connect, driver_errors, vacuum
 from hexbite.errors import StoreError
 
 #: Key of the advisory lock that one migrator holds: "hexbite" in hexadecimal digits of ASCII.
@@ -39,8 +39,11 @@ def engine(dsn: str) -> Engine:
 
 def upgrade(dsn: str, revision: str = "head") -> None:
     """Run the revisions up to one. Raises StoreError, StoreUnavailable."""
+    before = current(dsn)
     with _errors():
         command.upgrade(_config(dsn), revision)
+    if current(dsn) != before:
+        vacuum(dsn)
 
 
 def downgrade(dsn: str, revision: str) -> None:

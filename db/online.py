@@ -22,7 +22,7 @@ Restaurants = npt.NDArray[np.void]
 # common power of two would crowd into few bits.
 _FILTER_BITS: Final = ((1_000, 131_071), (10_000, 1_048_575))
 
-# array_send: dimensions, flags, element type, length, lower bound (4 bytes each); then length and value of each element.
+# array_send: dimensions, flags, element type, length, lower bound, 4 bytes each; then each element's length and value.
 _ARRAY_HEADER_BYTES: Final = 20
 _ELEMENT: Final = np.dtype([("bytes", ">i4"), ("value", ">f4")])
 

@@ -10,7 +10,8 @@ RETURNS bytea LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
                  FROM unnest(features) WITH ORDINALITY AS feature (value, place))
 $$;
 
--- Rewrites the table under a lock: 100,000 restaurants take about a second. NULL where a row is too wide for an index
+-- Rewrites the table under a lock: 100,000 restaurants take about a second, and want a VACUUM (ANALYZE) restaurants
+-- afterwards (python -m db upgrade ends with one), without which no scan is index-only. NULL where a row is too wide for an index
 -- (2,704 bytes at the most): such a row is packed when it is read.
 ALTER TABLE restaurants
     ADD COLUMN packed bytea GENERATED ALWAYS AS (
