@@ -39,19 +39,22 @@ class Connections:
         self._dsn = dsn
         self._timeout_s = timeout_s
         self._free = asyncio.Semaphore(most)
+        self._most = most
         self._idle: list[Any] = []
         self._lent: set[Any] = set()
 
     def lend(self) -> _Loan:
-        """``async with connections.lend() as connection``: what the driver raises inside comes out as our own errors."""
+        """For ``async with``: one connection. What the driver raises inside comes out as our own errors."""
         return _Loan(self, self._timeout_s)
 
     async def close(self) -> None:
         """Close all, by force those that do not come back in five seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_S):
-                while self._lent:
-                    await asyncio.sleep(0.01)
+                for _ in range(self._most):
+                    await self._free.acquire()
+                for _ in range(self._most):
+                    self._free.release()
                 await asyncio.gather(*(connection.close() for connection in self._idle))
         for connection in (*self._lent, *self._idle):
             connection.terminate()

@@ -19,11 +19,14 @@ from hexbite.cover import circle_to_intervals
 from hexbite.errors import SchemaError, StoreTimeout, StoreUnavailable
 from hexbite.features import FeatureSchema
 from hexbite.geo import degrees_to_cells, distances_m
+from tests.conftest import DATABASE
+from tests.databases import new_database
 
 SCHEMA = FeatureSchema.from_names(["a", "b"], ["c", "d", "e"])
 OTHER = FeatureSchema.from_names(["a", "b"], ["c", "d"])
 CENTRE = (13.75, 100.5)
 COUNT = 20_000
+TOWN = "hexbite_test_town"
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +39,11 @@ def town() -> dict[str, np.ndarray]:
     return {"ids": ids, "lats": lats, "lngs": lngs, "cells": degrees_to_cells(lats, lngs), "features": features}
 
 
-@pytest.fixture
-def dsn(migrated_database: str, town: dict[str, Any]) -> Iterator[str]:
-    with psycopg.connect(migrated_database) as connection:
+@pytest.fixture(scope="module")
+def town_database(server_dsn: str, template: str, town: dict[str, Any]) -> str:
+    """The name of a database that holds the town for two schemas."""
+    database = new_database(server_dsn, TOWN, template)
+    with psycopg.connect(database) as connection:
         for schema in (SCHEMA, OTHER):
             connection.execute(
                 "INSERT INTO feature_schemas (fingerprint, user_features, restaurant_features, context_features,"
@@ -66,9 +71,15 @@ def dsn(migrated_database: str, town: dict[str, Any]) -> Iterator[str]:
                 # The other model's rows stand at the same places.
                 rows.write_row((other[0], id_, lat, lng, cell, features[:2]))
         connection.execute("INSERT INTO users (schema_id, user_id, features) VALUES (%s, -7, '{1, 2.5}')", ours)
-    with psycopg.connect(migrated_database, autocommit=True) as connection:
+    with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("VACUUM (ANALYZE) restaurants")
-    yield migrated_database
+    return TOWN
+
+
+@pytest.fixture
+def dsn(server_dsn: str, town_database: str) -> str:
+    """The address of a town that the test may change."""
+    return new_database(server_dsn, DATABASE, town_database)
 
 
 @pytest_asyncio.fixture
