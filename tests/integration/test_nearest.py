@@ -1,7 +1,6 @@
 """A circle that holds too many is cut at the nearest, exactly, and no further than that is read."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np

@@ -1,8 +1,7 @@
 """The reads of the service, on a real Postgres: what they return, and by which plan."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import numpy as np
@@ -11,68 +10,28 @@ import pytest
 import pytest_asyncio
 from psycopg.conninfo import conninfo_to_dict
 
-from db import connections
 from db.migrate import downgrade
-from db.online import FeatureStore, Snapshot, _ids_to_bits
-from db.statements import SQL
+from db.online import FeatureStore, Snapshot
 from hexbite.cover import circle_to_intervals
 from hexbite.errors import SchemaError, StoreTimeout, StoreUnavailable
 from hexbite.features import FeatureSchema
-from hexbite.geo import degrees_to_cells, distances_m
+from hexbite.geo import distances_m
 from tests.conftest import DATABASE
 from tests.databases import new_database
+from tests.integration.town import CENTRE, SCHEMA, draw_town, fill
 
-SCHEMA = FeatureSchema.from_names(["a", "b"], ["c", "d", "e"])
-OTHER = FeatureSchema.from_names(["a", "b"], ["c", "d"])
-CENTRE = (13.75, 100.5)
-COUNT = 20_000
 TOWN = "hexbite_test_town"
 
 
 @pytest.fixture(scope="module")
 def town() -> dict[str, np.ndarray]:
-    """Restaurants within some 25 km of the centre, with ids that are neither dense nor in order."""
-    draw = np.random.default_rng(5)
-    lats, lngs = CENTRE[0] + draw.uniform(-0.2, 0.2, COUNT), CENTRE[1] + draw.uniform(-0.2, 0.2, COUNT)
-    ids = draw.permutation(COUNT).astype(np.int64) * 1_000_003 - 5_000_000_000
-    features = draw.normal(size=(COUNT, 3)).astype(np.float32)
-    return {"ids": ids, "lats": lats, "lngs": lngs, "cells": degrees_to_cells(lats, lngs), "features": features}
+    return draw_town()
 
 
 @pytest.fixture(scope="module")
 def town_database(server_dsn: str, template: str, town: dict[str, Any]) -> str:
-    """The name of a database that holds the town for two schemas."""
-    database = new_database(server_dsn, TOWN, template)
-    with psycopg.connect(database) as connection:
-        for schema in (SCHEMA, OTHER):
-            connection.execute(
-                "INSERT INTO feature_schemas (fingerprint, user_features, restaurant_features, context_features,"
-                " user_fills, restaurant_fills) VALUES (%s, %s, %s, '{}', %s, %s)",
-                (
-                    schema.fingerprint,
-                    list(schema.names("user")),
-                    list(schema.names("restaurant")),
-                    list(schema.fills("user")),
-                    list(schema.fills("restaurant")),
-                ),
-            )
-        ours, other = (
-            connection.execute(
-                "SELECT schema_id FROM feature_schemas WHERE fingerprint = %s", (s.fingerprint,)
-            ).fetchone()
-            for s in (SCHEMA, OTHER)
-        )
-        assert ours is not None and other is not None
-        copy = "COPY restaurants (schema_id, restaurant_id, latitude, longitude, h3_cell, features) FROM STDIN"
-        with connection.cursor() as cursor, cursor.copy(copy) as rows:
-            columns = (town[name].tolist() for name in ("ids", "lats", "lngs", "cells", "features"))
-            for id_, lat, lng, cell, features in zip(*columns, strict=True):
-                rows.write_row((ours[0], id_, lat, lng, cell, features))
-                # The other model's rows stand at the same places.
-                rows.write_row((other[0], id_, lat, lng, cell, features[:2]))
-        connection.execute("INSERT INTO users (schema_id, user_id, features) VALUES (%s, -7, '{1, 2.5}')", ours)
-    with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute("VACUUM (ANALYZE) restaurants")
+    """The name of a database that holds the town."""
+    fill(new_database(server_dsn, TOWN, template), town)
     return TOWN
 
 
@@ -279,65 +238,3 @@ async def test_a_request_is_one_round_trip(dsn: str) -> None:
         assert wire.round_trips == 3
     await store.close()
     listener.close()
-
-
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for child in plan.get("Plans", ()):
-        yield from nodes(child)
-
-
-@pytest.mark.parametrize("plan_cache_mode", ["force_custom_plan", "force_generic_plan"])
-@pytest.mark.parametrize("analysed", [True, False])
-@pytest.mark.parametrize("statement", ["nearby", "candidates", "candidates_nearby"])
-def test_each_statement_has_its_one_plan(
-    dsn: str, town: Any, statement: str, analysed: bool, plan_cache_mode: str
-) -> None:
-    cover = circle_to_intervals(*CENTRE, 5_000.0)
-    asked = town["ids"][:1_000]
-    lists = [cover.lows.tolist(), cover.highs.tolist()]
-    arguments, kinds = {
-        "nearby": (lists, "bigint[], bigint[]"),
-        "candidates": ([asked.tolist()], "bigint[]"),
-        "candidates_nearby": (
-            [*lists, _ids_to_bits(asked, 131_071), 131_071],
-            "bigint[], bigint[], bytea, bigint",
-        ),
-    }[statement]
-    with psycopg.connect(dsn) as connection:
-        if not analysed:
-            connection.execute("DELETE FROM pg_statistic WHERE starelid = 'restaurants'::regclass")
-        for name, value in connections.SESSION.items():
-            connection.execute("SELECT set_config(%s, %s, false)", (name, value))
-        connection.execute(f"SET plan_cache_mode = {plan_cache_mode}")
-        connection.execute(f"PREPARE read (text, bigint, {kinds}) AS {SQL[statement]}")
-        cursor = psycopg.ClientCursor(connection)
-        holes = ", ".join(["%s"] * (len(arguments) + 2))
-        cursor.execute(f"EXPLAIN (FORMAT JSON, ANALYZE) EXECUTE read ({holes})", [SCHEMA.fingerprint, -7, *arguments])
-        ((explained,),) = cursor.fetchall()
-        connection.rollback()
-    plan = list(nodes((json.loads(explained) if isinstance(explained, str) else explained)[0]["Plan"]))
-    touched = {node["Alias"]: node for node in plan if node.get("Relation Name") in ("restaurants", "users")}
-    assert {node["Node Type"] for node in touched.values()} <= {"Index Scan", "Index Only Scan"}
-    assert touched["users"]["Index Name"] == "users_pkey"
-    assert "user_id" in touched["users"]["Index Cond"]
-    if statement == "candidates":
-        found = touched["restaurants"]
-        assert found["Index Name"] == "restaurants_pkey"
-        assert "restaurant_id = candidate.id" in found["Index Cond"]
-        assert "Filter" not in found
-        assert found["Actual Loops"] == len(asked)
-    else:
-        near, wide = touched["near"], touched["wide"]
-        assert near["Node Type"] == "Index Only Scan"
-        assert near["Index Name"] == "restaurants_by_cell"
-        assert near["Heap Fetches"] == 0
-        assert "h3_cell >=" in near["Index Cond"]
-        assert "h3_cell <=" in near["Index Cond"]
-        assert near["Actual Loops"] == len(cover.lows)
-        assert ("get_bit" in near.get("Filter", "")) == (statement == "candidates_nearby")
-        assert "= ANY" not in near.get("Filter", "")
-        # Only rows too wide for the index are looked up, by their key; here is none.
-        assert wide["Index Name"] == "restaurants_pkey"
-        assert "restaurant_id = near.restaurant_id" in wide["Index Cond"]
-        assert wide["Actual Loops"] == 0
