@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock bench-load bench-synthetic bench-training task clean
+.PHONY: help setup demo test check format lock bench-load bench-synthetic bench-training bench-serving bench-prefilter bench-stages task clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -60,6 +60,15 @@ bench-synthetic: $(INSTALLED) ## five million click rows drawn
 
 bench-training: $(INSTALLED) ## rows a second of training, beside the task's own loop
 	$(BIN)/python -m tests.benchmarks.bench_training
+
+bench-serving: $(INSTALLED) ## requests a second and latency of the service, beside the yardstick: 20 minutes
+	$(BIN)/python -m tests.benchmarks.bench_serving
+
+bench-prefilter: $(INSTALLED) ## the read of a neighbourhood, beside PostGIS and Redis: 10 minutes
+	$(BIN)/python -m tests.benchmarks.bench_prefilter
+
+bench-stages: $(INSTALLED) ## where a request's time goes, with plots in docs/performance/
+	$(BIN)/python -m tests.benchmarks.bench_stages
 
 task: $(INSTALLED) ## the whole task, 50 million rows and 5 epochs, twice: a quarter of an hour
 	$(BIN)/python -m tests.benchmarks.task

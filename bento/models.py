@@ -69,7 +69,11 @@ class Recommendation(BaseModel):
 
 
 class Counts(BaseModel):
-    """How many restaurants were left after each step; ``asked`` is null where the request named no candidates."""
+    """How many restaurants were left after each step.
+
+    ``asked`` is null where the request named no candidates; ``in_cover`` are those that the store's prefilter returned.
+    Where a request without candidates is cut at the nearest, it counts what was read, not all that is in range.
+    """
 
     asked: int | None
     known: int

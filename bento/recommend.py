@@ -20,17 +20,18 @@ from hexbite.ranker import Scorer, logits_to_scores, nearest, order
 _MS: Final = 1_000.0
 
 # To find one candidate by its id costs about as much as to pass by so many restaurants in the index of cells.
-_PASSED_PER_FOUND: Final = 16
+_PASSED_PER_FOUND: Final = 24
 
 # A circle that is cut to the nearest is first read so far that it should hold this many times what is kept.
 _MARGIN: Final = 1.3
 
 
 class Answer(NamedTuple):
-    """The response, in the form of `bento.models.RecommendResponse`, and whether more in range were left unscored."""
+    """The response, in the form of `bento.models.RecommendResponse`; whether some in range were left unscored."""
 
     response: dict[str, Any]
     truncated: bool
+    stages_ms: dict[str, float]
 
 
 class _Prefiltered(NamedTuple):
@@ -103,7 +104,7 @@ class Recommender:
                 "stages_ms": clock.laps_ms,
                 "user_features": _named(schema, "user", user),
             }
-        return Answer(response, read.truncated)
+        return Answer(response, read.truncated, clock.laps_ms)
 
     async def rehearse(self) -> None:
         """Take every way of a request once, with an answer of nothing: statements get prepared, libraries loaded."""
