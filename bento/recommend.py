@@ -127,7 +127,7 @@ class Recommender:
             clock.lap("cover")
             snapshot = await self._store.candidates(user_id, asked, count_known=request.explain)
         else:
-            cover = circle_to_intervals(*position, request.max_dist)
+            cover = circle_to_intervals(*position, request.max_dist, passed)
             clock.lap("cover")
             snapshot = await self._store.candidates_nearby(user_id, asked, cover, count_known=request.explain)
         clock.lap("store")
@@ -144,7 +144,7 @@ class Recommender:
         position = request.latitude, request.longitude
         radius_m = self._first_radius_m(*position, request.max_dist)
         while True:
-            cover = circle_to_intervals(*position, radius_m)
+            cover = circle_to_intervals(*position, radius_m, self._store.spread.rows_near(*position, radius_m))
             clock.lap("cover")
             snapshot = await self._store.nearby(user_id, cover)
             clock.lap("store")

@@ -44,6 +44,11 @@ _FINEST_FIRST: Final = tuple(_RADIUS_IN_EDGES * edge_m for edge_m in reversed(_E
 _AREA_M2: Final = tuple(h3.average_hexagon_area(resolution, "m^2") for resolution in range(16))
 _FINEST_FIRST_M2: Final = tuple(reversed(_AREA_M2))
 
+# To begin an interval costs a descent of the index, as much as so many rows read on; and however few are expected, no
+# gap of more cells than this is read over, for expectations may be out of date.
+_ROWS_PER_INTERVAL: Final = 30.0
+_WIDEST_GAP: Final = 64.0
+
 # Below it, edges are longer than 10 km, and a disk is too large a part of the sphere for a quadratic.
 _COARSEST_LATTICE: Final = 5
 
@@ -58,15 +63,21 @@ class Intervals(NamedTuple):
     highs: Ids
 
 
-def circle_to_intervals(lat_deg: float, lng_deg: float, radius_m: float) -> Intervals:
-    """`circle_to_cells` as intervals of stored cells, ready for an index on them."""
+def circle_to_intervals(lat_deg: float, lng_deg: float, radius_m: float, rows_expected: float = math.inf) -> Intervals:
+    """`circle_to_cells` as intervals of stored cells, ready for an index on them.
+
+    ``rows_expected`` in the circle: where they are few, to read over a gap is cheaper than to begin another interval.
+    """
     resolution = _radius_to_resolution(radius_m)
     cells = circle_to_cells(lat_deg, lng_deg, radius_m)
     shift = _DIGIT_BITS * (STORED_RESOLUTION - resolution)
     cells.sort()
     digits = cells >> shift
+    cells_in_circle = math.pi * radius_m**2 / _AREA_M2[resolution]
+    gap = min(_WIDEST_GAP, _ROWS_PER_INTERVAL * cells_in_circle / max(rows_expected, 1.0))
     parted = np.ones(len(digits) + 1, dtype=np.bool_)
-    np.not_equal(digits[1:], digits[:-1] + _TO_NEXT.take(digits[:-1] & 0o777), out=parted[1:-1])
+    next_at_most = np.maximum(_TO_NEXT.take(digits[:-1] & 0o777), int(gap) + 1)
+    np.greater(digits[1:] - digits[:-1], next_at_most, out=parted[1:-1])
     first, last = digits[parted[:-1]], digits[parted[1:]]
     finest = (STORED_RESOLUTION - resolution) << _RESOLUTION_SHIFT
     return Intervals((first << shift) + finest, (last << shift) + (finest | _sixes(resolution)))

@@ -2,8 +2,9 @@
 
     python -m tests.benchmarks.bench_prefilter [--quick]
 
-The same circles are asked of each in turn, on one connection, in one process. Before that, each answer is compared
-with the distances to all restaurants. PostGIS and Redis are Debian's; what is not installed is left out with a word.
+The same circles are asked of each in turn, on one connection, in one process; ours reads the user's row besides, as a
+request does. Before that, each answer is compared with the distances to all restaurants. PostGIS and Redis are
+Debian's; what is not installed is left out with a word.
 """
 
 import argparse

@@ -185,6 +185,7 @@ class PostGIS:
           FROM restaurants
          WHERE ST_DWithin(place, ST_MakePoint($2, $1)::geography, $3, use_spheroid => false)
     """
+    _ARRAY: Final = np.dtype([("header", f"V{_ARRAY_HEADER_BYTES}"), ("elements", _ELEMENT, (FEATURES,))])
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -206,8 +207,7 @@ class PostGIS:
     async def find(self, query: Query) -> Found:
         rows = await self._connection.fetch(self._READ, *query)
         ids, lats, lngs, arrays = zip(*rows, strict=True) if rows else ((), (), (), ())
-        array = np.dtype([("header", f"V{_ARRAY_HEADER_BYTES}"), ("elements", _ELEMENT, (FEATURES,))])
-        features = np.frombuffer(b"".join(arrays), dtype=array)["elements"]["value"].astype(np.float32)
+        features = np.frombuffer(b"".join(arrays), dtype=self._ARRAY)["elements"]["value"].astype(np.float32)
         return within(query, np.array(ids, dtype=np.int64), np.array(lats), np.array(lngs), features)
 
     async def close(self) -> None:

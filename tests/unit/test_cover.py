@@ -157,6 +157,21 @@ def _cells_between(low: int, high: int, resolution: int) -> int:
     return number(high) - number(low) + 1
 
 
+def test_where_few_are_expected_gaps_are_read_over_and_nothing_is_lost() -> None:
+    for place in HARD_PLACES.values():
+        exact = circle_to_intervals(*place, 2_000.0)
+        for rows_expected in (0.0, 20.0, 300.0, 5_000.0):
+            joined = circle_to_intervals(*place, 2_000.0, rows_expected)
+            at = np.searchsorted(joined.lows, exact.lows, side="right") - 1
+            assert np.all((at >= 0) & (exact.highs <= joined.highs[at]))
+            assert np.all(joined.highs[:-1] < joined.lows[1:])
+            assert len(joined.lows) <= len(exact.lows)
+            # However few: never over more than 64 cells at once.
+            ends = joined.highs - joined.lows
+            assert ends.sum() <= (exact.highs - exact.lows).sum() + 65 * len(exact.lows) * (1 << 3 * (15 - 9))
+        assert len(circle_to_intervals(*place, 2_000.0, 20.0).lows) < 0.7 * len(exact.lows)
+
+
 @pytest.mark.parametrize("radius_m", [10.0, 500.0, 5_000.0, 50_000.0])
 def test_the_cell_that_tells_the_density_of_a_circle_is_about_as_large(radius_m: float) -> None:
     for place in HARD_PLACES.values():
