@@ -17,7 +17,6 @@ from typing import Final
 
 from pydantic import ValidationError
 from starlette.applications import Starlette
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Match
@@ -30,7 +29,9 @@ from hexbite.errors import InvalidRequestError
 
 ROUTE: Final = "/recommend"
 
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_JSON: Final = b"application/json"
+
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
 @dataclass
@@ -38,7 +39,7 @@ class Lane:
     """What the service puts in place when it starts: who answers a request of a user, and headers for every answer."""
 
     recommend: Callable[[RecommendRequest, int], Awaitable[Response]] | None = None
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -86,28 +87,28 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        headers: dict[bytes, bytes] = dict(scope["headers"])  # names in lower case, as ASGI has it
+        given = headers.get(b"x-request-id", b"")
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex.encode()
         path: str = scope["path"]
         if path == ROUTE or path.startswith(f"{ROUTE}/"):
             started = time.perf_counter()
             response = await self._answer(scope, headers, receive, request_id)
-            response.raw_headers.append((b"x-request-id", request_id.encode()))
-            response.raw_headers += [(name.encode(), value.encode()) for name, value in self._lane.headers.items()]
-            await response(scope, receive, send)
+            head = [*response.raw_headers, (b"x-request-id", request_id), *self._lane.headers]
+            await send({"type": "http.response.start", "status": response.status_code, "headers": head})
+            await send({"type": "http.response.body", "body": response.body})
             recommended(response.status_code, time.perf_counter() - started)
         else:
             await self._pass_on(scope, receive, send, request_id)
 
-    async def _answer(self, scope: Scope, headers: Headers, receive: Receive, request_id: str) -> Response:
+    async def _answer(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, request_id: bytes) -> Response:
         """What `/recommend` and `/recommend/{user_id}` answer: a recommendation or a refusal."""
         path_user_id = scope["path"][len(ROUTE) + 1 :]
         if "/" in path_user_id or (not path_user_id and scope["path"] != ROUTE):
             return refuse(404)
         if scope["method"] != "POST":
             return refuse(405, headers={"allow": "POST"})
-        if headers.get("content-type", "application/json").partition(";")[0].strip().lower() != "application/json":
+        if headers.get(b"content-type", _JSON).partition(b";")[0].strip().lower() != _JSON:
             return refuse(415)
         try:
             async with asyncio.timeout(self._limits.request_timeout_s):
@@ -125,12 +126,12 @@ class Edge:
         except ValidationError as error:
             return refuse_invalid(error)
         except Exception as error:  # noqa: BLE001 - one table answers for all of them, and logs what is ours
-            return refuse_error(error, request_id)
+            return refuse_error(error, request_id.decode())
 
-    async def _read(self, headers: Headers, receive: Receive) -> bytes | None:
+    async def _read(self, headers: dict[bytes, bytes], receive: Receive) -> bytes | None:
         """The body, None where it is too large. Raises ClientDisconnect."""
-        declared = headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) > self._limits.max_body_bytes:
+        declared = headers.get(b"content-length", b"")
+        if declared.isdigit() and int(declared) > self._limits.max_body_bytes:
             return None
         parts = []
         size = 0
@@ -146,9 +147,9 @@ class Edge:
             if not message.get("more_body", False):
                 return b"".join(parts)
 
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, request_id: bytes) -> None:
         """Let the framework answer."""
-        answer = _Answer(send, {"x-request-id": request_id} | self._lane.headers)
+        answer = _Answer(send, [(b"x-request-id", request_id), *self._lane.headers])
         matches = [route.matches(scope)[0] for route in self._application.routes]
         if Match.FULL not in matches:
             # Refused here, a path that does not exist makes no metric series.
@@ -159,7 +160,7 @@ class Edge:
         except Exception as error:
             if answer.started:
                 raise
-            await refuse_error(error, request_id)(scope, receive, answer.send)
+            await refuse_error(error, request_id.decode())(scope, receive, answer.send)
 
 
 def _user_id(request: RecommendRequest, path_user_id: str) -> int:
@@ -180,7 +181,7 @@ def _user_id(request: RecommendRequest, path_user_id: str) -> int:
 class _Answer:
     """Sends an answer on, with our headers; an error is held back until it is whole, and given our form."""
 
-    def __init__(self, send: Send, headers: dict[str, str]) -> None:
+    def __init__(self, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
         self._send = send
         self._headers = headers
         self._error: Message | None = None
@@ -202,8 +203,7 @@ class _Answer:
 
     async def _start(self, message: Message) -> None:
         self.started = True
-        MutableHeaders(scope=message).update(self._headers)
-        await self._send(message)
+        await self._send(dict(message, headers=[*message["headers"], *self._headers]))
 
     async def _finish_error(self, start: Message) -> None:
         ours = refuse_framework_error(start["status"], bytes(self._body))

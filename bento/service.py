@@ -52,7 +52,7 @@ class Hexbite:
         torch.set_num_threads(1)
         self._tag = str(self.model.tag)
         self._artifact = Artifact.load(Path(self.model.path))
-        _lane.headers["x-hexbite-model"] = self._tag
+        _lane.headers.append((b"x-hexbite-model", self._tag.encode()))
         self._store: FeatureStore | None = None
         self._recommender: Recommender | None = None
         self._is_warm = False
