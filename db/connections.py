@@ -74,9 +74,9 @@ class Connections:
                     timeout=self._timeout_s,
                     # Statements stay prepared for as long as the connection lives.
                     max_cached_statement_lifetime=0,
-                    server_settings=SESSION | {"statement_timeout": str(round(self._timeout_s * 1_000))},
+                    server_settings=SESSION | {"statement_timeout": str(max(1, round(self._timeout_s * 1_000)))},
                 )
-        except BaseException:
+        except BaseException:  # a cancelled wait too must give its place back
             self._free.release()
             raise
         self._lent.add(connection)
@@ -106,7 +106,7 @@ class _Loan:
         await self._timeout.__aenter__()
         try:
             self._connection = await self._connections.take()
-        except BaseException as error:
+        except BaseException as error:  # nobody else leaves what was not entered: the timeout, and our own errors
             await self.__aexit__(type(error), error, error.__traceback__)
             raise
         return self._connection

@@ -126,7 +126,6 @@ class Scorer:
     """
 
     def __init__(self, ranker: Ranker, user_width: int) -> None:
-        self._user_width = user_width
         self._inputs = ranker.inputs
         self._crosses = [LinearMap(weight.T.contiguous(), bias) for weight, bias in ranker.crosses]
         (weight, bias), *others = ranker.layers

@@ -171,7 +171,7 @@ def main() -> None:
             name: in_turn(
                 name,
                 asked.pairs,
-                lambda url, requests=mixes[name]: saturate(url, requests, asked.seconds),  # type: ignore[misc]
+                lambda url, requests=mixes[name]: saturate(url, requests, asked.seconds),  # type: ignore[misc]  # the default binds this mix
                 ours,
                 theirs if name != "no candidates" else None,
                 "requests_per_s",
