@@ -1,8 +1,9 @@
 """The outermost layer of the service: every request and answer passes here, outside the framework's own layers.
 
 `/recommend` is answered from here: the framework's way to an endpoint (spans, access log, metrics, a context, its own
-validation and errors) takes about a millisecond, several times what the answer itself takes. Everything else
-(`/livez`, `/readyz`, `/metrics`, `/docs.json`, …) goes on to the framework, whose errors get our one form.
+validation and errors) takes about a millisecond, several times what the answer itself takes. So are `/metrics` and
+`/docs.json`, which the framework would answer for its own endpoints only. Everything else (`/livez`, `/readyz`, …) goes
+on to the framework, whose errors get our one form.
 """
 
 from __future__ import annotations
@@ -12,42 +13,60 @@ import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bento.errors import refuse, refuse_error, refuse_framework_error, refuse_invalid
-from bento.metrics import recommended
-from bento.models import RecommendRequest, parse_user_id
+import hexbite
+from bento import metrics
+from bento.admission import Admission
+from bento.errors import Refused, refuse, refuse_error, refuse_framework_error, refuse_invalid, refuse_overloaded
+from bento.keys import ApiKeys
+from bento.logs import log_access
+from bento.models import ROUTE, RecommendRequest, parse_user_id
+from bento.openapi import document
+from bento.recommend import Lap
+from bento.settings import Settings
+from bento.traces import Traces
 from hexbite.errors import InvalidRequestError
 
-ROUTE: Final = "/recommend"
+_HEALTH: Final = frozenset({"/livez", "/readyz", "/healthz"})
+_DOCS: Final = frozenset({"/", "/docs.json"})
 
 _JSON: Final = b"application/json"
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
+_Headers = list[tuple[bytes, bytes]]
+
+
+class Answered(NamedTuple):
+    """A recommendation as it leaves: JSON, headers of its own, the model that spoke, and how long each stage took."""
+
+    body: bytes
+    headers: _Headers
+    model: str
+    laps: list[Lap]
+
 
 @dataclass
 class Lane:
-    """What the service puts in place when it starts: who answers a request of a user, and headers for every answer."""
+    """What the service puts in place when it starts, and the edge looks at for each request.
 
-    recommend: Callable[[RecommendRequest, int], Awaitable[Response]] | None = None
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    ``recommend`` answers a request of a user, ``model`` speaks where none was asked for, ``draining`` says that this
+    worker is about to end.
+    """
 
-
-@dataclass(frozen=True)
-class Limits:
-    """How long one request may take in all, and how large its body may be."""
-
-    request_timeout_s: float
-    max_body_bytes: int
+    recommend: Callable[[RecommendRequest, int], Awaitable[Answered]] | None = None
+    model: str = ""
+    draining: bool = False
 
 
 class EdgeInstaller:
@@ -57,10 +76,11 @@ class EdgeInstaller:
     the edge's business too. Start-up passes here before the first request: time to wrap what lies outside.
     """
 
-    def __init__(self, app: ASGIApp, *, lane: Lane, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, *, lane: Lane, admission: Admission, settings: Settings) -> None:
         self._app = app
         self._lane = lane
-        self._limits = limits
+        self._admission = admission
+        self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on."""
@@ -68,19 +88,25 @@ class EdgeInstaller:
             application: Starlette = scope["app"]
             if application.middleware_stack is None:
                 raise RuntimeError("the framework answers before its middleware stack is built")
-            application.middleware_stack = Edge(application, self._lane, self._limits)
+            application.middleware_stack = Edge(application, self._lane, self._admission, self._settings)
         await self._app(scope, receive, send)
 
 
 class Edge:
     """The layer itself."""
 
-    def __init__(self, application: Starlette, lane: Lane, limits: Limits) -> None:
+    def __init__(self, application: Starlette, lane: Lane, admission: Admission, settings: Settings) -> None:
         assert application.middleware_stack is not None
         self._app = application.middleware_stack
         self._application = application
         self._lane = lane
-        self._limits = limits
+        self._admission = admission
+        self._settings = settings
+        self._keys = ApiKeys(settings.api_keys)
+        self._traces = Traces.from_environment()
+        self._document = document(
+            version=hexbite.__version__, api_keys=bool(self._keys), unknown_fields=settings.unknown_fields
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -92,17 +118,50 @@ class Edge:
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex.encode()
         path: str = scope["path"]
         if path == ROUTE or path.startswith(f"{ROUTE}/"):
-            started = time.perf_counter()
-            response = await self._answer(scope, headers, receive, request_id)
-            head = [*response.raw_headers, (b"x-request-id", request_id), *self._lane.headers]
-            await send({"type": "http.response.start", "status": response.status_code, "headers": head})
-            await send({"type": "http.response.body", "body": response.body})
-            recommended(response.status_code, time.perf_counter() - started)
+            await self._recommend(scope, headers, receive, send, request_id)
+        elif (answer := await self._own(scope, headers)) is not None:
+            await answer(scope, receive, self._head_added(send, request_id, self._lane.model))
         else:
             await self._pass_on(scope, receive, send, request_id)
 
-    async def _answer(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, request_id: bytes) -> Response:
-        """What `/recommend` and `/recommend/{user_id}` answer: a recommendation or a refusal."""
+    async def _recommend(
+        self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send, request_id: bytes
+    ) -> None:
+        """Answer `/recommend` and `/recommend/{user_id}`, and write down how that went."""
+        started, started_ns = time.perf_counter(), time.time_ns()
+        answer: Answered | Refused
+        if self._admission.enter():
+            try:
+                answer = await self._answer(scope, headers, receive, request_id)
+            finally:
+                self._admission.leave(time.perf_counter() - started)
+        else:
+            answer = refuse_overloaded()
+        if isinstance(answer, Refused):
+            status, model = answer.status_code, self._lane.model
+            head, body, laps = answer.raw_headers, answer.body, []
+            metrics.refusals(answer.code).inc()
+        else:
+            status, model, laps = 200, answer.model, answer.laps
+            length = str(len(answer.body)).encode()
+            head, body = [(b"content-length", length), (b"content-type", _JSON), *answer.headers], answer.body
+        head += self._head(request_id, model)
+        await send({"type": "http.response.start", "status": status, "headers": head})
+        await send({"type": "http.response.body", "body": body})
+        took_s = time.perf_counter() - started
+        metrics.recommend_seconds(str(status), model).observe(took_s)
+        trace_id = None
+        if self._traces is not None:
+            trace_id = self._traces.record(headers, started, started_ns, took_s, status, model, laps)
+        if self._settings.access_log:
+            log_access(request_id.decode(), scope["method"], ROUTE, status, took_s, model, trace_id)
+
+    async def _answer(
+        self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, request_id: bytes
+    ) -> Answered | Refused:
+        """A recommendation or a refusal."""
+        if not self._may(headers):
+            return refuse(401)
         path_user_id = scope["path"][len(ROUTE) + 1 :]
         if "/" in path_user_id or (not path_user_id and scope["path"] != ROUTE):
             return refuse(404)
@@ -110,28 +169,31 @@ class Edge:
             return refuse(405, headers={"allow": "POST"})
         if headers.get(b"content-type", _JSON).partition(b";")[0].strip().lower() != _JSON:
             return refuse(415)
+        is_read = False
         try:
-            async with asyncio.timeout(self._limits.request_timeout_s):
+            async with asyncio.timeout(self._settings.answer_timeout_s):
                 body = await self._read(headers, receive)
                 if body is None:
-                    return refuse(413, f"the body is larger than {self._limits.max_body_bytes} bytes")
-        except TimeoutError:
-            return refuse(408)
+                    return refuse(413, f"the body is larger than {self._settings.max_body_bytes} bytes")
+                is_read = True
+                assert self._lane.recommend is not None
+                request = RecommendRequest.model_validate_json(body or b"{}")
+                return await self._lane.recommend(request, _user_id(request, path_user_id))
         except ClientDisconnect:
             return refuse(400, "the client went away before its body was complete")
-        assert self._lane.recommend is not None
-        try:
-            request = RecommendRequest.model_validate_json(body or b"{}")
-            return await self._lane.recommend(request, _user_id(request, path_user_id))
         except ValidationError as error:
             return refuse_invalid(error)
         except Exception as error:  # noqa: BLE001 - one table answers for all of them, and logs what is ours
+            if isinstance(error, TimeoutError) and not is_read:
+                # What comes after so late is not waited for.
+                said = f"the body did not arrive within {self._settings.answer_timeout_s:g} seconds"
+                return refuse(408, said, headers={"connection": "close"})
             return refuse_error(error, request_id.decode())
 
     async def _read(self, headers: dict[bytes, bytes], receive: Receive) -> bytes | None:
         """The body, None where it is too large. Raises ClientDisconnect."""
         declared = headers.get(b"content-length", b"")
-        if declared.isdigit() and int(declared) > self._limits.max_body_bytes:
+        if declared.isdigit() and int(declared) > self._settings.max_body_bytes:
             return None
         parts = []
         size = 0
@@ -142,25 +204,57 @@ class Edge:
             part = message.get("body", b"")
             parts.append(part)
             size += len(part)
-            if size > self._limits.max_body_bytes:
+            if size > self._settings.max_body_bytes:
                 return None
             if not message.get("more_body", False):
                 return b"".join(parts)
 
+    def _may(self, headers: dict[bytes, bytes]) -> bool:
+        return not self._keys or self._keys.admit(headers.get(b"authorization", b""))
+
+    async def _own(self, scope: Scope, headers: dict[bytes, bytes]) -> Response | None:
+        """The answer to what is no recommendation and yet not the framework's; None for what is."""
+        path = scope["path"]
+        if path in _HEALTH:
+            return None
+        if not self._may(headers):
+            return refuse(401)
+        closed = (path == "/metrics" and not self._settings.metrics) or (path in _DOCS and not self._settings.docs)
+        matches = [route.matches(scope)[0] for route in self._application.routes]
+        if path in ("/metrics", "/docs.json") and not closed:
+            if scope["method"] not in ("GET", "HEAD"):
+                return refuse(405, headers={"allow": "GET, HEAD"})
+            if path == "/docs.json":
+                return JSONResponse(self._document)
+            return Response(await asyncio.to_thread(metrics.text), media_type=CONTENT_TYPE_LATEST)
+        if closed or Match.FULL not in matches:
+            is_method = not closed and Match.PARTIAL in matches
+            return refuse(405, headers={"allow": "GET, HEAD"}) if is_method else refuse(404)
+        return None
+
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, request_id: bytes) -> None:
         """Let the framework answer."""
-        answer = _Answer(send, [(b"x-request-id", request_id), *self._lane.headers])
-        matches = [route.matches(scope)[0] for route in self._application.routes]
-        if Match.FULL not in matches:
-            # Refused here, a path that does not exist makes no metric series.
-            await refuse(405 if Match.PARTIAL in matches else 404)(scope, receive, answer.send)
-            return
+        answer = _Answer(self._head_added(send, request_id, self._lane.model))
         try:
             await self._app(scope, receive, answer.send)
         except Exception as error:
             if answer.started:
                 raise
             await refuse_error(error, request_id.decode())(scope, receive, answer.send)
+
+    def _head(self, request_id: bytes, model: str) -> _Headers:
+        """The headers that every answer carries."""
+        head = [(b"x-request-id", request_id), (b"x-hexbite-model", model.encode())]
+        # Who keeps a connection to a worker that is about to end learns it with an answer, and not by losing a request.
+        return [*head, (b"connection", b"close")] if self._lane.draining else head
+
+    def _head_added(self, send: Send, request_id: bytes, model: str) -> Send:
+        async def send_with_head(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = dict(message, headers=[*message["headers"], *self._head(request_id, model)])
+            await send(message)
+
+        return send_with_head
 
 
 def _user_id(request: RecommendRequest, path_user_id: str) -> int:
@@ -179,11 +273,10 @@ def _user_id(request: RecommendRequest, path_user_id: str) -> int:
 
 
 class _Answer:
-    """Sends an answer on, with our headers; an error is held back until it is whole, and given our form."""
+    """Sends an answer on; an error is held back until it is whole, and given our form."""
 
-    def __init__(self, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
+    def __init__(self, send: Send) -> None:
         self._send = send
-        self._headers = headers
         self._error: Message | None = None
         self._body = bytearray()
         self.started = False
@@ -193,7 +286,8 @@ class _Answer:
             if message["status"] >= 400:
                 self._error = message
                 return
-            await self._start(message)
+            self.started = True
+            await self._send(message)
         elif message["type"] == "http.response.body" and self._error is not None:
             self._body += message.get("body", b"")
             if not message.get("more_body", False):
@@ -201,15 +295,12 @@ class _Answer:
         else:
             await self._send(message)
 
-    async def _start(self, message: Message) -> None:
-        self.started = True
-        await self._send(dict(message, headers=[*message["headers"], *self._headers]))
-
     async def _finish_error(self, start: Message) -> None:
         ours = refuse_framework_error(start["status"], bytes(self._body))
         body = bytes(self._body)
         if ours is not None:
             start = {"type": "http.response.start", "status": ours.status_code, "headers": ours.raw_headers}
             body = bytes(ours.body)
-        await self._start(start)
+        self.started = True
+        await self._send(start)
         await self._send({"type": "http.response.body", "body": body})

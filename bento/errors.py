@@ -24,6 +24,7 @@ class Refusal(NamedTuple):
 #: Status -> code, and the message where there is nothing better to say.
 TABLE: Final[Mapping[int, Refusal]] = {
     400: Refusal("invalid", "the request is invalid"),
+    401: Refusal("unauthorized", "an API key is needed: Authorization: Bearer KEY"),
     404: Refusal("not_found", "no such route; POST to /recommend or /recommend/{user_id}"),
     405: Refusal("method_not_allowed", "this route does not take this method"),
     408: Refusal("too_slow_a_body", "the body did not arrive in time"),
@@ -35,39 +36,54 @@ TABLE: Final[Mapping[int, Refusal]] = {
     504: Refusal("timeout", "the answer took too long; try again"),
 }
 
+#: The other reason of a 503: the store is there, but too many ask.
+OVERLOADED: Final = Refusal("overloaded", "too many requests at once; try again")
+
 #: Our own errors -> status. Anything that is not here is a 500.
 _STATUS: Final = ((StoreTimeout, 504), (TimeoutError, 504), (StoreUnavailable, 503), (SchemaError, 503))
 
-_RETRY_AFTER_S: Final = {429: "1", 503: "1"}
+_HEADERS: Final = {429: {"retry-after": "1"}, 503: {"retry-after": "1"}, 401: {"www-authenticate": "Bearer"}}
 
 # A child of the framework's logger: the same handlers, the same form.
 _log = logging.getLogger("bentoml.hexbite")
 
 
+class Refused(JSONResponse):
+    """An answer in the error form; ``code`` is the one in it."""
+
+    def __init__(self, status: int, reason: Refusal, field: str | None, headers: Mapping[str, str]) -> None:
+        body = ErrorResponse(error=ErrorDetail(code=reason.code, message=reason.message, field=field))
+        super().__init__(body.model_dump(), status_code=status, headers=headers)
+        self.code = reason.code
+
+
 def refuse(
     status: int, message: str | None = None, field: str | None = None, headers: Mapping[str, str] | None = None
-) -> JSONResponse:
+) -> Refused:
     """An answer in the error form; the table's message where none is given. A status unknown to it becomes 500."""
     status = status if status in TABLE else 400 if 400 <= status < 500 else 500
     code, default = TABLE[status]
-    body = ErrorResponse(error=ErrorDetail(code=code, message=message or default, field=field))
-    retry = {"retry-after": _RETRY_AFTER_S[status]} if status in _RETRY_AFTER_S else {}
-    return JSONResponse(body.model_dump(), status_code=status, headers=retry | dict(headers or {}))
+    return Refused(status, Refusal(code, message or default), field, _HEADERS.get(status, {}) | dict(headers or {}))
 
 
-def refuse_error(error: Exception, request_id: str) -> JSONResponse:
+def refuse_overloaded() -> Refused:
+    """The answer to one request too many."""
+    return Refused(503, OVERLOADED, None, _HEADERS[503])
+
+
+def refuse_error(error: Exception, request_id: str) -> Refused:
     """The answer to an exception: a client's mistake is told, ours is logged with its request id and not told."""
     if isinstance(error, InvalidRequestError):
         return refuse(400, str(error), error.field)
     for kind, status in _STATUS:
         if isinstance(error, kind):
-            _log.warning("request %s: %s", request_id, error)
+            _log.warning("%s: %s", TABLE[status].code, error, extra={"request_id": request_id})
             return refuse(status)
-    _log.error("request %s failed", request_id, exc_info=error)
+    _log.error("failed", exc_info=error, extra={"request_id": request_id})
     return refuse(500)
 
 
-def refuse_invalid(error: ValidationError) -> JSONResponse:
+def refuse_invalid(error: ValidationError) -> Refused:
     """The answer to a body that is no request: what is wrong with the first field that is."""
     detail = error.errors(include_url=False, include_context=False, include_input=False)[0]
     location = [str(part) for part in detail["loc"] if not str(part).startswith("function-")]
@@ -81,7 +97,7 @@ def refuse_invalid(error: ValidationError) -> JSONResponse:
     return refuse(400, f"{'.'.join(location)}: {message[:1].lower()}{message[1:]}", location[0])
 
 
-def refuse_framework_error(status: int, body: bytes) -> JSONResponse | None:
+def refuse_framework_error(status: int, body: bytes) -> Refused | None:
     """The framework's error in our form; None where it is in that form already.
 
     The framework's own words are dropped: the table's say as much and leak nothing.

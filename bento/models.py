@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+ROUTE: Final = "/recommend"
 
 MAX_CANDIDATES_ASKED: Final = 10_000
 
@@ -22,11 +25,12 @@ def parse_user_id(value: object) -> int:
     return value
 
 
-UserId = Annotated[
-    int,
-    BeforeValidator(parse_user_id),
-    WithJsonSchema({"anyOf": [{"type": "integer", "format": "int64"}, {"type": "string", "pattern": "^u?-?[0-9]+$"}]}),
-]
+#: A user as text, in a path or a body. Nineteen digits are promised up to 8,999,999,999,999,999,999, for the sake of a
+#: pattern that can be read; a few more are 64-bit ids, and taken.
+USER_ID_SCHEMA: Final[dict[str, Any]] = {"type": "string", "pattern": "^u?-?0*[0-8]?[0-9]{1,18}$"}
+_INT64_SCHEMA: Final = {"type": "integer", "format": "int64", "minimum": _INT64[0], "maximum": _INT64[-1]}
+
+UserId = Annotated[int, BeforeValidator(parse_user_id), WithJsonSchema({"anyOf": [_INT64_SCHEMA, USER_ID_SCHEMA]})]
 RestaurantId = Annotated[int, Field(strict=True, ge=_INT64[0], le=_INT64[-1])]
 
 
@@ -37,34 +41,40 @@ class RecommendRequest(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, json_schema_extra={"additionalProperties": False})
 
     user_id: UserId | None = Field(
-        None, description="Here or in the path; an unknown user gets the mean user's ranking."
+        None, description="Here or in the path, in both only the same; an unknown user gets the mean user's ranking."
     )
-    latitude: float = Field(strict=True, ge=-90, le=90, allow_inf_nan=False)
-    longitude: float = Field(strict=True, ge=-180, le=180, allow_inf_nan=False)
+    latitude: float = Field(strict=True, ge=-90, le=90, allow_inf_nan=False, description="Degrees north.")
+    longitude: float = Field(strict=True, ge=-180, le=180, allow_inf_nan=False, description="Degrees east.")
     candidate_restaurant_ids: list[RestaurantId] | None = Field(
         None,
         max_length=MAX_CANDIDATES_ASKED,
         description="Absent or null: every restaurant in range. Duplicates count once, unknown ids are skipped.",
     )
-    size: int = Field(20, strict=True, ge=1, le=1_000)
-    max_dist: float = Field(5_000.0, strict=True, ge=0, le=50_000, allow_inf_nan=False)
+    size: int = Field(20, strict=True, ge=1, le=1_000, description="At most so many restaurants.")
+    max_dist: float = Field(5_000.0, strict=True, ge=0, le=50_000, allow_inf_nan=False, description="Metres.")
     sort_dist: bool = Field(False, strict=True, description="Nearest first instead of best first.")
     explain: bool = Field(False, strict=True, description="Adds `meta`, and `features` to each restaurant.")
 
 
 class RestaurantFeatures(BaseModel):
-    """What the ranker was fed for one restaurant, by name."""
+    """What the ranker was fed for one restaurant, by name.
+
+    ``event_ts`` is that of its row; a ``stale`` row was too old to count, and the mean restaurant's features stand in
+    its place.
+    """
 
     restaurant: dict[str, float]
     context: dict[str, float]
+    event_ts: datetime
+    stale: bool
 
 
 class Recommendation(BaseModel):
     """One restaurant: ``score`` is a click probability 0..1, ``displacement`` metres from the request's position."""
 
     id: int
-    score: float
-    displacement: float
+    score: float = Field(ge=0, le=1)
+    displacement: float = Field(ge=0)
     features: RestaurantFeatures | None = None
 
 
@@ -82,11 +92,21 @@ class Counts(BaseModel):
     scored: int
 
 
+class Freshness(BaseModel):
+    """What was too old to count; ``max_feature_age_s`` is null where nothing is."""
+
+    max_feature_age_s: float | None
+    user_event_ts: datetime | None
+    user_stale: bool
+    stale_restaurants: int
+
+
 class Meta(BaseModel):
     """Why the answer is what it is."""
 
     model: str
     cold_start: bool
+    freshness: Freshness
     counts: Counts
     stages_ms: dict[str, float]
     user_features: dict[str, float]

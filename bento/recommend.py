@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -13,11 +14,14 @@ from bento.models import RecommendRequest
 from db.online import FeatureStore, Snapshot
 from hexbite.artifact import Artifact
 from hexbite.cover import circle_to_intervals
-from hexbite.features import FeatureSchema
+from hexbite.features import FeatureSchema, Matrix
 from hexbite.geo import Metres, distances_m
 from hexbite.ranker import Scorer, logits_to_scores, nearest, order
 
 _MS: Final = 1_000.0
+
+# What the store counts event times from.
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 # To find one candidate by its id costs about as much as to pass by so many restaurants in the index of cells.
 _PASSED_PER_FOUND: Final = 24
@@ -26,12 +30,42 @@ _PASSED_PER_FOUND: Final = 24
 _MARGIN: Final = 1.3
 
 
+class Lap(NamedTuple):
+    """A stage of an answer, from when to when on the clock of `time.perf_counter`; a stage may be passed twice."""
+
+    stage: str
+    begun: float
+    ended: float
+
+
+def stages_ms(laps: list[Lap]) -> dict[str, float]:
+    """Milliseconds a stage; a stage that was passed twice adds up."""
+    seconds: dict[str, float] = {}
+    for stage, begun, ended in laps:
+        seconds[stage] = seconds.get(stage, 0.0) + ended - begun
+    return {stage: round(spent * _MS, 3) for stage, spent in seconds.items()}
+
+
+class Freshness(NamedTuple):
+    """How old what an answer rests on is, in seconds: the user's row, the oldest restaurant's row in the answer (None
+    where there is none); and whether the user's row, and how many scored restaurants' rows, were too old to count.
+    """
+
+    user_age_s: float | None
+    oldest_age_s: float | None
+    is_user_stale: bool
+    stale_restaurants: int
+
+
 class Answer(NamedTuple):
-    """The response, in the form of `bento.models.RecommendResponse`; whether some in range were left unscored."""
+    """The response, in the form of `bento.models.RecommendResponse`, and what is to be told of it."""
 
     response: dict[str, Any]
     truncated: bool
-    stages_ms: dict[str, float]
+    cold_start: bool
+    in_range: int
+    freshness: Freshness
+    laps: list[Lap]
 
 
 class _Prefiltered(NamedTuple):
@@ -44,14 +78,21 @@ class _Prefiltered(NamedTuple):
 
 
 class Recommender:
-    """A model, the store of its features, and the most restaurants that a request without candidates may score."""
+    """A model, the store of its features, and the most restaurants that a request without candidates may score.
 
-    def __init__(self, tag: str, artifact: Artifact, store: FeatureStore, max_candidates: int) -> None:
+    A row whose event is more than ``max_age_s`` ago counts as missing: such a user is one that is unknown, and such a
+    restaurant stays where it is and is scored by the mean restaurant's features.
+    """
+
+    def __init__(
+        self, tag: str, artifact: Artifact, store: FeatureStore, max_candidates: int, max_age_s: float | None = None
+    ) -> None:
         self._tag = tag
         self._artifact = artifact
         self._scorer = Scorer(artifact.ranker, len(artifact.schema.user))
         self._store = store
         self._max_candidates = max_candidates
+        self._max_age_s = math.inf if max_age_s is None else max_age_s
 
     async def answer(self, request: RecommendRequest, user_id: int) -> Answer:
         """Rank the restaurants in range for one user. Raises what the reads of `FeatureStore` raise."""
@@ -70,8 +111,11 @@ class Recommender:
         ids = restaurants["id"].astype(np.int64)
         clock.lap("distance")
 
-        user = self._artifact.user_mean if snapshot.user is None else snapshot.user
+        ages_s = snapshot.ages_s(restaurants)
+        stale = ages_s > self._max_age_s
+        user, is_cold, is_user_stale = self._user(snapshot)
         features, context = restaurants["features"].astype(np.float32), schema.context_rows(distance_m)
+        features[stale] = self._artifact.restaurant_mean
         logits = self._scorer.logits(user, np.concatenate((features, context), axis=1))
         clock.lap("score")
 
@@ -89,11 +133,19 @@ class Recommender:
                 restaurant["features"] = {
                     "restaurant": _named(schema, "restaurant", features[row]),
                     "context": _named(schema, "context", context[row]),
+                    "event_ts": _us_to_time(int(restaurants["event_us"][row])),
+                    "stale": bool(stale[row]),
                 }
             asked = request.candidate_restaurant_ids
             response["meta"] = {
                 "model": self._tag,
-                "cold_start": snapshot.user is None,
+                "cold_start": is_cold,
+                "freshness": {
+                    "max_feature_age_s": self._max_age_s if math.isfinite(self._max_age_s) else None,
+                    "user_event_ts": None if snapshot.user_event_us is None else _us_to_time(snapshot.user_event_us),
+                    "user_stale": is_user_stale,
+                    "stale_restaurants": int(stale.sum()),
+                },
                 "counts": {
                     "asked": None if asked is None else len(asked),
                     "known": len(snapshot.restaurants) if snapshot.known is None else snapshot.known,
@@ -101,10 +153,21 @@ class Recommender:
                     "in_range": len(read.in_range),
                     "scored": len(kept),
                 },
-                "stages_ms": clock.laps_ms,
+                "stages_ms": stages_ms(clock.laps),
                 "user_features": _named(schema, "user", user),
             }
-        return Answer(response, read.truncated, clock.laps_ms)
+        oldest_age_s = float(ages_s[best].max()) if len(best) else None
+        freshness = Freshness(snapshot.user_age_s(), oldest_age_s, is_user_stale, int(stale.sum()))
+        return Answer(response, read.truncated, is_cold, len(read.in_range), freshness, clock.laps)
+
+    def _user(self, snapshot: Snapshot) -> tuple[Matrix, bool, bool]:
+        """The user's features ``(U,)``; whether they are the mean user's, and whether because the row is too old."""
+        age_s = snapshot.user_age_s()
+        if snapshot.user is None or age_s is None:
+            return self._artifact.user_mean, True, False
+        if age_s > self._max_age_s:
+            return self._artifact.user_mean, True, True
+        return snapshot.user, False, False
 
     async def rehearse(self) -> None:
         """Take every way of a request once, with an answer of nothing: statements get prepared, libraries loaded."""
@@ -174,16 +237,20 @@ def _distances_m(request: RecommendRequest, snapshot: Snapshot) -> Metres:
 
 
 class _Clock:
-    """Milliseconds a stage; a stage that is passed twice adds up."""
+    """When each stage ended, which is when the next began."""
 
     def __init__(self) -> None:
-        self.laps_ms: dict[str, float] = {}
+        self.laps: list[Lap] = []
         self._lapped = time.perf_counter()
 
     def lap(self, stage: str) -> None:
         now = time.perf_counter()
-        self.laps_ms[stage] = round(self.laps_ms.get(stage, 0.0) + (now - self._lapped) * _MS, 3)
+        self.laps.append(Lap(stage, self._lapped, now))
         self._lapped = now
+
+
+def _us_to_time(event_us: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=event_us)
 
 
 def _named(schema: FeatureSchema, group: str, row: npt.NDArray[np.float32]) -> dict[str, float]:

@@ -1,116 +1,187 @@
-"""The service: what opens at start-up, when it is ready, and the endpoint."""
+"""The service: what opens at start-up, when it is ready, which model answers whom, and the endpoint."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import hashlib
 import logging
-from pathlib import Path
 from typing import Final
 
 import bentoml
-import numpy as np
 import torch
-import yaml
 from bentoml.models import BentoModel
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from bento.edge import ROUTE, EdgeInstaller, Lane, Limits
-from bento.models import RecommendRequest, RecommendResponse, unknown_fields
-from bento.recommend import Recommender
+from bento import logs, metrics, supervisor
+from bento.admission import Admission
+from bento.deployment import built_with, deployed
+from bento.drain import drain_at_sigterm
+from bento.edge import Answered, EdgeInstaller, Lane
+from bento.models import ROUTE, RecommendRequest, RecommendResponse, unknown_fields
+from bento.recommend import Answer
+from bento.served import Served
 from bento.settings import Settings
-from db.online import FeatureStore
+from bento.shadow import Shadow
+from db.connections import Connections
 from db.settings import StoreSettings, store_dsn
-from hexbite.artifact import Artifact
 from hexbite.errors import HexbiteError, InvalidRequestError, StoreUnavailable
 
 # A child of the framework's logger: the same handlers, the same form.
 _log = logging.getLogger("bentoml.hexbite")
 _settings: Final = Settings()
 
+# While a store stands still, so many requests at a time find out whether it still does.
+_LEAST_IN_FLIGHT: Final = 4
+
+_WATCH_S: Final = 1.0
+
+# A model that could not be served is tried again after so many looks.
+_LOOKS_UNTIL_RETRY: Final = 15
+
 _lane: Final = Lane()
+_admission: Final = Admission(least=_LEAST_IN_FLIGHT, most=_settings.max_in_flight, crowded_s=_settings.crowded_s)
+
+_built_with: Final = built_with()
+
+# A model that is named, or frozen into a bento, stays for as long as the service runs.
+_follows_deployments: Final = _settings.model is None and _built_with is None
+
+logs.configure(_settings.log_format)
 
 
-def _built_with() -> str | None:
-    """The model's tag in the built bento that this file is part of, None at the root: a build freezes its model."""
-    description = Path(__file__).resolve().parents[2] / "bento.yaml"
-    if not description.exists():
-        return None
-    services = yaml.safe_load(description.read_text())["services"]
-    return next((str(model["tag"]) for service in services for model in service["models"]), None)
-
-
-@bentoml.service(name="hexbite", traffic={"timeout": _settings.request_timeout_s})
+# The framework's own request metrics know neither `/recommend` nor what a path is made of.
+@bentoml.service(name="hexbite", traffic={"timeout": _settings.request_timeout_s}, metrics={"enabled": False})
 class Hexbite:
     """Ranks the restaurants near a person by features that it reads from Postgres for every request."""
 
-    model = BentoModel(_settings.model or _built_with() or "hexbite:latest")
+    model = BentoModel(_settings.model or _built_with or deployed() or "hexbite:latest")
+    # Named here so that a build puts them into the image too.
+    if _settings.split_model is not None:
+        split_model = BentoModel(_settings.split_model)
+    if _settings.shadow_model is not None:
+        shadow_model = BentoModel(_settings.shadow_model)
 
     def __init__(self) -> None:
         # One request is too small to share among threads; workers are the way to use more cores.
         torch.set_num_threads(1)
-        self._tag = str(self.model.tag)
-        self._artifact = Artifact.load(Path(self.model.path))
-        _lane.headers.append((b"x-hexbite-model", self._tag.encode()))
-        self._store: FeatureStore | None = None
-        self._recommender: Recommender | None = None
-        self._is_warm = False
+        metrics.forget_the_dead()
+        self._dsn = ""
+        self._connections: Connections | None = None
+        self._probe: Connections | None = None
+        self._primary: Served | None = None
+        self._split: Served | None = None
+        self._shadow: Shadow | None = None
+        self._shadowing: Served | None = None
         self._unready_reason = "not checked yet"
-        self._refilled: tuple[str, ...] = ()
+        self._watch: asyncio.Task[None] | None = None
+        _lane.model = str(self.model.tag)
+
+    @bentoml.on_deployment
+    @staticmethod
+    def supervise() -> None:
+        """In the supervisor of the workers, before it starts them."""
+        supervisor.install(_settings.drain_s)
 
     @bentoml.on_startup
     async def start(self) -> None:
-        """Open this worker's pool, and say in the log where the store cannot serve the model."""
+        """Open this worker's connections, and say in the log where the store cannot serve the model."""
         _lane.recommend = self._answer
         await self.__is_ready__()
+        # What was made until here stays: no collection needs to look at it again.
+        gc.collect()
+        gc.freeze()
+        self._watch = asyncio.create_task(self._look_after())
+        drain_at_sigterm(_settings.drain_s, self._begin_to_drain)
 
-    async def _open_store(self) -> FeatureStore:
-        dsn = await asyncio.to_thread(store_dsn, StoreSettings())
-        store = FeatureStore(
-            dsn, self._artifact.schema, connections=_settings.connections, timeout_s=_settings.request_timeout_s
-        )
-        self._store = store
-        self._recommender = Recommender(self._tag, self._artifact, store, _settings.max_candidates)
-        return store
-
-    async def _warm(self) -> None:
-        """Take every way of a request once, on every connection, so that the first is as fast as the next."""
-        if self._recommender is not None and not self._is_warm:
-            await asyncio.gather(*(self._recommender.rehearse() for _ in range(_settings.connections)))
-            # What was made until here stays: no collection needs to look at it again.
-            gc.collect()
-            gc.freeze()
-            self._is_warm = True
+    def _begin_to_drain(self) -> None:
+        _lane.draining = True
 
     @bentoml.on_shutdown
-    async def close_store(self) -> None:
-        """Close the pool when the last request is answered."""
-        if self._store is not None:
-            await self._store.close()
+    async def close(self) -> None:
+        """Close the connections when the last request is answered."""
+        if self._watch is not None:
+            self._watch.cancel()
+        for connections in (self._connections, self._probe):
+            if connections is not None:
+                await connections.close()
 
     async def __is_ready__(self) -> bool:
-        """Whether every feature of the schema is at hand: in a store that can be reached, or in a request."""
+        """Whether every feature of each model is at hand: in a store that can be reached, or in a request."""
+        self._unready_reason = "draining" if _lane.draining else await self._unready()
+        metrics.ready.set(0 if self._unready_reason else 1)
+        return not self._unready_reason
+
+    async def _unready(self) -> str:
         try:
-            store = self._store or await self._open_store()
-            self._artifact.schema.context_rows(np.empty(0))  # raises where a request cannot tell one
-            reason, refilled = "", await store.check()
-            await self._warm()
-            if refilled and refilled != self._refilled:
-                _log.warning("loaded with other fills than the model was trained with: %s", ", ".join(refilled))
-            self._refilled = refilled
+            served = await self._open()
+        except HexbiteError as error:
+            _log.error("not ready: %s", error)
+            return str(error)
+        assert self._probe is not None
+        reasons = [await each.unready_reason(self._probe) for each in served]
+        return next((reason for reason in reasons if reason), "")
+
+    async def _open(self) -> list[Served]:
+        """The models that answer, opened where they are not open yet. Raises StoreError and its kin."""
+        if self._connections is None or self._probe is None:
+            # A server that is started for this may take its time; the loop goes on.
+            dsn = await asyncio.to_thread(store_dsn, StoreSettings())
+            timeout_s = _settings.store_timeout_s
+            self._probe = Connections(dsn, most=1, timeout_s=timeout_s)
+            self._connections = Connections(dsn, most=_settings.connections, timeout_s=timeout_s)
+        if self._primary is None:
+            self._primary = self._load(str(self.model.tag), "primary")
+            if _settings.split_model is not None:
+                self._split = self._load(_settings.split_model, "split")
+            if _settings.shadow_model is not None:
+                self._shadowing = self._load(_settings.shadow_model, "shadow")
+                self._shadow = Shadow(self._shadowing)
+        return [served for served in (self._primary, self._split, self._shadowing) if served is not None]
+
+    def _load(self, tag: str, role: str) -> Served:
+        assert self._connections is not None
+        served = Served.load(tag, self._connections, _settings)
+        metrics.serves(served.tag, served.fingerprint, role, whether=True)
+        return served
+
+    async def _look_after(self) -> None:
+        """Every second: tell how busy this worker is, and follow what is deployed."""
+        looks_until_retry = 0
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            metrics.in_flight.set(_admission.in_flight)
+            metrics.in_flight_limit.set(int(_admission.limit))
+            if self._connections is not None:
+                metrics.connections("open").set(self._connections.opened)
+                metrics.connections("lent").set(self._connections.lent)
+                metrics.connections("most").set(self._connections.most)
+            looks_until_retry -= 1
+            if looks_until_retry < 0 and not await self._follow():
+                looks_until_retry = _LOOKS_UNTIL_RETRY
+
+    async def _follow(self) -> bool:
+        """Answer by the model that is deployed; whether there is nothing left to do for it."""
+        tag = deployed() if _follows_deployments else None
+        if tag is None or self._primary is None or tag == self._primary.tag:
+            return True
+        assert self._connections is not None and self._probe is not None
+        try:
+            served = await asyncio.to_thread(Served.load, tag, self._connections, _settings)
+            reason = await served.unready_reason(self._probe)
         except HexbiteError as error:
             reason = str(error)
-        except Exception as error:  # noqa: BLE001 - raised, it would hang the framework's probe for its whole timeout
-            _log.exception("the readiness check failed")
-            reason = repr(error)
-        if reason != self._unready_reason:
-            self._unready_reason = reason
-            if reason:
-                _log.error("not ready: %s", reason)
-            else:
-                _log.info("ready: model %s, schema %s", self._tag, self._artifact.schema.fingerprint[:12])
-        return not reason
+        if reason:
+            metrics.deploy_failures.inc()
+            _log.error("%s was deployed and cannot be served, %s goes on: %s", tag, self._primary.tag, reason)
+            return False
+        before, self._primary = self._primary, served
+        _lane.model = served.tag
+        metrics.serves(before.tag, before.fingerprint, "primary", whether=False)
+        metrics.serves(served.tag, served.fingerprint, "primary", whether=True)
+        _log.info("model %s answers in place of %s", served.tag, before.tag)
+        return True
 
     @bentoml.api(route=ROUTE, output_spec=RecommendResponse)
     async def recommend(self, request: RecommendRequest, /) -> Response:
@@ -118,32 +189,62 @@ class Hexbite:
         # What the framework shows of the endpoint, and calls in process; over HTTP `bento.edge` asks at once.
         if request.user_id is None:
             raise InvalidRequestError("user_id is required", "user_id")
-        return await self._answer(request, request.user_id)
+        answered = await self._answer(request, request.user_id)
+        headers = {name.decode(): value.decode() for name, value in answered.headers}
+        return Response(answered.body, media_type="application/json", headers=headers)
 
-    async def _answer(self, request: RecommendRequest, user_id: int) -> Response:
+    async def _answer(self, request: RecommendRequest, user_id: int) -> Answered:
         headers = _check_fields(request)
-        if self._recommender is None:
+        served = self._whose(user_id)
+        if served is None:
             raise StoreUnavailable(self._unready_reason)
-        answer = await self._recommender.answer(request, user_id)
+        answer = await served.recommender.answer(request, user_id)
+        _count(request, answer)
         if answer.truncated:
-            headers["x-hexbite-truncated"] = f"nearest {_settings.max_candidates}"
-        return Response(to_json(answer.response), media_type="application/json", headers=headers)
+            headers.append((b"x-hexbite-truncated", f"nearest {_settings.max_candidates}".encode()))
+        if self._shadow is not None:
+            self._shadow.offer(request, user_id, answer.response["restaurants"])
+        return Answered(to_json(answer.response), headers, served.tag, answer.laps)
+
+    def _whose(self, user_id: int) -> Served | None:
+        """The model that answers a user: always the same one, for as long as the same two are served."""
+        if self._split is None:
+            return self._primary
+        digest = hashlib.blake2b(f"{self._split.tag} {user_id}".encode(), digest_size=8).digest()
+        return self._split if int.from_bytes(digest, "big") < _settings.split_share * 2**64 else self._primary
 
 
-def _check_fields(request: RecommendRequest) -> dict[str, str]:
+def _count(request: RecommendRequest, answer: Answer) -> None:
+    for stage, begun, ended in answer.laps:
+        metrics.stage_seconds(stage).observe(ended - begun)
+    if request.candidate_restaurant_ids is not None:
+        metrics.candidates_asked.observe(len(request.candidate_restaurant_ids))
+    metrics.candidates_in_range.observe(answer.in_range)
+    if answer.truncated:
+        metrics.truncated.inc()
+    if answer.cold_start:
+        metrics.cold_starts.inc()
+    fresh = answer.freshness
+    for entity, age_s in (("user", fresh.user_age_s), ("restaurant", fresh.oldest_age_s)):
+        if age_s is not None:
+            metrics.feature_age_seconds(entity).observe(age_s)
+    for entity, stale in (("user", int(fresh.is_user_stale)), ("restaurant", fresh.stale_restaurants)):
+        if stale:
+            metrics.stale_rows(entity).inc(stale)
+
+
+def _check_fields(request: RecommendRequest) -> list[tuple[bytes, bytes]]:
     """Headers that warn of unknown fields, or InvalidRequestError that names the first."""
     unknown = unknown_fields(request)
     if not unknown:
-        return {}
+        return []
     # A field's name is the client's own text: what a header cannot carry is escaped.
     named = ", ".join(name.encode("unicode_escape").decode() for name in unknown)[:200]
     if _settings.unknown_fields == "refuse":
         raise InvalidRequestError(f"unknown field {unknown[0]!r}", unknown[0])
-    return {"x-hexbite-warning": f"unknown fields ignored: {named}"}
+    return [(b"x-hexbite-warning", f"unknown fields ignored: {named}".encode())]
 
 
 Hexbite.add_asgi_middleware(  # type: ignore[attr-defined]  # the decorator returns a Service, and is typed as if not
-    EdgeInstaller,
-    lane=_lane,
-    limits=Limits(_settings.request_timeout_s, _settings.max_body_bytes),
+    EdgeInstaller, lane=_lane, admission=_admission, settings=_settings
 )

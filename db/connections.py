@@ -24,7 +24,12 @@ SESSION: Final = {
     "enable_bitmapscan": "off",
     "enable_memoize": "off",
     "jit": "off",
+    # Whoever connects, what is done here is done as who may only read.
+    "role": "hexbite_reader",
 }
+
+# The server ends a statement before the client stops waiting for it: a connection that is heard from stays sound.
+_STATEMENT_SHARE: Final = 0.9
 
 _CLOSE_S: Final = 5.0
 
@@ -32,16 +37,28 @@ _CLOSE_S: Final = 5.0
 class Connections:
     """At most ``most`` connections to ``dsn``, opened when they are needed; the last given back is the next lent.
 
-    ``timeout_s`` is the time that a loan may take in all, the wait for a free connection included.
+    ``timeout_s`` is the time that a loan may take in all, the wait for a free connection included; a statement may take
+    nine tenths of it.
     """
 
     def __init__(self, dsn: str, *, most: int, timeout_s: float) -> None:
         self._dsn = dsn
         self._timeout_s = timeout_s
+        self._statement_timeout_ms = max(1, round(timeout_s * _STATEMENT_SHARE * 1_000))
         self._free = asyncio.Semaphore(most)
-        self._most = most
+        self.most = most
         self._idle: list[Any] = []
         self._lent: set[Any] = set()
+
+    @property
+    def lent(self) -> int:
+        """How many are in use."""
+        return len(self._lent)
+
+    @property
+    def opened(self) -> int:
+        """How many there are, in use or idle."""
+        return len(self._lent) + len(self._idle)
 
     def lend(self) -> _Loan:
         """For ``async with``: one connection. What the driver raises inside comes out as our own errors."""
@@ -51,9 +68,9 @@ class Connections:
         """Close all, by force those that do not come back in five seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_S):
-                for _ in range(self._most):
+                for _ in range(self.most):
                     await self._free.acquire()
-                for _ in range(self._most):
+                for _ in range(self.most):
                     self._free.release()
                 await asyncio.gather(*(connection.close() for connection in self._idle))
         for connection in (*self._lent, *self._idle):
@@ -74,7 +91,7 @@ class Connections:
                     timeout=self._timeout_s,
                     # Statements stay prepared for as long as the connection lives.
                     max_cached_statement_lifetime=0,
-                    server_settings=SESSION | {"statement_timeout": str(max(1, round(self._timeout_s * 1_000)))},
+                    server_settings=SESSION | {"statement_timeout": str(self._statement_timeout_ms)},
                 )
         except BaseException:  # a cancelled wait too must give its place back
             self._free.release()
@@ -90,6 +107,11 @@ class Connections:
         else:
             connection.terminate()
         self._free.release()
+
+    def drop_idle(self) -> None:
+        """Close what nobody uses: where one connection was cut off, the others are not worth a request each."""
+        while self._idle:
+            self._idle.pop().terminate()
 
 
 class _Loan:
@@ -121,6 +143,8 @@ class _Loan:
         except TimeoutError as late:
             raise StoreTimeout("the feature store did not answer in time") from late
         if error is not None and (ours := _translated(error)) is not None:
+            if isinstance(ours, StoreUnavailable):
+                self._connections.drop_idle()
             raise ours from error
 
 
@@ -137,6 +161,10 @@ def _translated(error: BaseException) -> StoreError | None:
             | asyncpg.InterfaceError()
         ):
             return StoreUnavailable(f"the feature store cannot be reached: {error}")
+        case asyncpg.InvalidParameterValueError() if "hexbite_reader" in str(error):
+            return StoreUnavailable("the feature store has no role hexbite_reader; run: python -m db upgrade")
+        case asyncpg.InsufficientPrivilegeError():
+            return StoreError(f"the store's user may not read it: {error}; run: GRANT hexbite_reader TO that user")
         case asyncpg.UndefinedTableError() | asyncpg.UndefinedColumnError():
             return StoreUnavailable("the feature store has no tables, or old ones; run: python -m db upgrade")
         case asyncpg.PostgresError():

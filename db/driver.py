@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import psycopg
 
+from db.statements import SQL
 from hexbite.errors import StoreError, StoreUnavailable
 
 _CONNECT_S: Final = 10
@@ -15,6 +16,7 @@ _CONNECT_S: Final = 10
 # A line that says enough, and nothing of the address: the server's own words go below it.
 _MENDED: Final[dict[type[psycopg.Error], str]] = {
     psycopg.errors.UndefinedTable: "the feature store has no tables yet; run: python -m db upgrade",
+    psycopg.errors.UndefinedFunction: "the feature store has old tables; run: python -m db upgrade",
     psycopg.errors.LockNotAvailable: "another session holds a lock that is needed here; try again when it is done",
     psycopg.errors.DeadlockDetected: "another session wrote the same rows at the same time; try again",
     psycopg.errors.InsufficientPrivilege: "the store's user may not do that",
@@ -38,16 +40,26 @@ def connect(dsn: str, *, autocommit: bool = False) -> psycopg.Connection[Any]:
 
 def _translate(error: psycopg.Error) -> StoreError:
     said = error.diag.message_primary or " ".join(str(error).split())
+    hint = error.diag.message_hint
     for kind, what_to_do in _MENDED.items():
         if isinstance(error, kind):
-            return StoreError(f"{what_to_do} ({said})")
+            return StoreError(f"{what_to_do} ({said}{f'. {hint}' if hint else ''})")
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return StoreUnavailable(f"the feature store cannot be reached: {said}")
-    hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
-    return StoreError(f"the feature store refused: {said}{hint}")
+    return StoreError(f"the feature store refused: {said}{f' ({hint})' if hint else ''}")
 
 
-def vacuum(dsn: str) -> None:
-    """What a load or a revision leaves to be done: index-only scans need a vacuumed table, and plans its statistics."""
+def vacuum(dsn: str) -> bool:
+    """What a load or a revision leaves to be done: index-only scans need a vacuumed table, and plans its statistics.
+
+    False where the user may only analyse, and the rest is left to autovacuum.
+    """
     with driver_errors(), connect(dsn, autocommit=True) as connection:
-        connection.execute("VACUUM (ANALYZE, SKIP_LOCKED) users, restaurants")
+        row = connection.execute(SQL["may_vacuum"]).fetchone()
+        assert row is not None
+        # Asked first: what a VACUUM may not do it passes over, and ends well.
+        if row[0]:
+            connection.execute("VACUUM (ANALYZE, SKIP_LOCKED) users, restaurants")
+        else:
+            connection.execute(SQL["analyse"])
+        return bool(row[0])

@@ -56,8 +56,9 @@ def load(dsn: str, folder: Path, *, mode: Mode = "replace") -> dict[str, Loaded]
         _stage(connection, tables)
         with progress("merging into the store"):
             loaded = _merge(connection, schema, tables, mode)
-    with progress("vacuuming"):
-        vacuum(dsn)
+    with progress("vacuuming") as advance:
+        if not vacuum(dsn):
+            advance(0, "left to autovacuum: this user may not")
     return loaded
 
 
@@ -115,7 +116,7 @@ def _merge(
         connection.execute("LOCK TABLE users, restaurants IN SHARE ROW EXCLUSIVE MODE")
         # A load that was killed, or one just before, may have left rows that no statistics tell of: with a nested loop
         # for what looks like an empty schema, the merge would never end.
-        connection.execute("ANALYZE users, restaurants")
+        connection.execute(SQL["analyse"])
         schema_id = _register(connection, schema)
         return {name: _merge_table(connection, schema_id, name, table, mode) for name, table in tables.items()}
 

@@ -23,11 +23,18 @@ from hexbite.errors import StoreError
 #: Key of the advisory lock that one migrator holds: "hexbite" in hexadecimal digits of ASCII.
 MIGRATOR_LOCK: Final = 0x68657862697465
 
-#: How long a migrator waits for another one.
-MIGRATOR_WAIT: Final = "60s"
+#: How long a migrator waits for another one, which may be building an index.
+MIGRATOR_WAIT_S: Final = 600.0
 
 #: How long a revision waits for a table: behind its request everybody else queues.
-LOCK_TIMEOUT: Final = "5s"
+LOCK_TIMEOUT: Final = "200ms"
+
+#: For how long it tries, and the pause before it asks again: those who queued pass meanwhile.
+PATIENCE_S: Final = 60.0
+ASK_EVERY_S: Final = 1.0
+
+#: How long a statement with CONCURRENTLY waits for a session: nobody queues behind it.
+CONCURRENT_WAIT: Final = "5min"
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 

@@ -22,6 +22,9 @@ Restaurants = npt.NDArray[np.void]
 # common power of two would crowd into few bits.
 _FILTER_BITS: Final = ((1_000, 131_071), (10_000, 1_048_575))
 
+# timestamptz_send counts microseconds.
+_US_PER_S: Final = 1e6
+
 # array_send: dimensions, flags, element type, length, lower bound, 4 bytes each; then each element's length and value.
 _ARRAY_HEADER_BYTES: Final = 20
 _ELEMENT: Final = np.dtype([("bytes", ">i4"), ("value", ">f4")])
@@ -31,43 +34,56 @@ _ELEMENT: Final = np.dtype([("bytes", ">i4"), ("value", ">f4")])
 class Snapshot:
     """What one request reads.
 
-    ``user`` ``(U,)`` float32, None for an unknown user. ``restaurants`` ``(N,)`` records in no order, as they came:
-    big-endian ``id`` int64, ``lat_deg`` and ``lng_deg`` float64, ``features`` ``(R,)`` float32. ``known`` is how many
-    candidates exist at all, where that was asked.
+    ``user`` ``(U,)`` float32 and its event time ``user_event_us``, both None for an unknown user.
+    ``restaurants`` ``(N,)`` records in no order, as they came: big-endian ``id`` int64, ``lat_deg`` and ``lng_deg``
+    float64, ``features`` ``(R,)`` float32, ``event_us`` int64. ``read_us`` is the store's own clock at the read; times
+    are microseconds since 2000. ``known`` is how many candidates exist at all, where that was asked.
     """
 
     user: Matrix | None
     restaurants: Restaurants
+    read_us: int = 0
+    user_event_us: int | None = None
     known: int | None = None
+
+    def user_age_s(self) -> float | None:
+        """Seconds since the user's event; None for an unknown user."""
+        return None if self.user_event_us is None else (self.read_us - self.user_event_us) / _US_PER_S
+
+    def ages_s(self, restaurants: Restaurants) -> npt.NDArray[np.float64]:
+        """Seconds since the event that each of some restaurants ``(N,)`` tells of; below 0 for one yet to come."""
+        return (self.read_us - restaurants["event_us"].astype(np.int64)) / _US_PER_S
 
 
 class FeatureStore:
-    """Reads the rows of one feature schema. One for each worker process.
+    """Reads the rows of one feature schema.
 
-    ``dsn`` is where, ``connections`` the most at a time; none is opened before a read needs it. ``timeout_s`` is the
-    time one read may take in all, a free connection included.
+    Reads go over ``connections``, which several stores may share.
     """
 
-    def __init__(self, dsn: str, schema: FeatureSchema, *, connections: int, timeout_s: float) -> None:
-        self._connections = Connections(dsn, most=connections, timeout_s=timeout_s)
+    def __init__(self, connections: Connections, schema: FeatureSchema) -> None:
+        self.connections = connections
         self._schema = schema
         self._fingerprint = schema.fingerprint
         self._packed = np.dtype(
-            [("id", ">i8"), ("lat_deg", ">f8"), ("lng_deg", ">f8"), ("features", ">f4", (len(schema.restaurant),))]
+            [
+                ("id", ">i8"),
+                ("lat_deg", ">f8"),
+                ("lng_deg", ">f8"),
+                ("features", ">f4", (len(schema.restaurant),)),
+                ("event_us", ">i8"),
+            ]
         )
         self.spread = Spread(0, None)
 
-    async def close(self) -> None:
-        """Close every connection, in five seconds at the most."""
-        await self._connections.close()
-
-    async def check(self) -> tuple[str, ...]:
+    async def check(self, connections: Connections | None = None) -> tuple[str, ...]:
         """Return where the store can serve the schema: the features that it was loaded with another fill for.
 
-        Also learns anew how restaurants are spread. Raises SchemaError where the schema is not registered,
-        StoreUnavailable or StoreTimeout where the store cannot tell.
+        Asks over other ``connections`` where some are given: those of the reads may all be busy. Also learns anew how
+        restaurants are spread. Raises SchemaError where the schema is not registered, StoreUnavailable or StoreTimeout
+        where the store cannot tell.
         """
-        async with self._connections.lend() as connection:
+        async with (connections or self.connections).lend() as connection:
             row = await connection.fetchrow(SQL["registered"], self._fingerprint)
             spread = await connection.fetchrow(SQL["spread"])
         if row is None:
@@ -110,7 +126,7 @@ class FeatureStore:
 
     async def _read(self, statement: str, arguments: tuple[Any, ...], count_known: list[int] | None = None) -> Snapshot:
         known = None
-        async with self._connections.lend() as connection:
+        async with self.connections.lend() as connection:
             if count_known is None:
                 rows = await connection.fetch(SQL[statement], self._fingerprint, *arguments)
             else:
@@ -126,11 +142,13 @@ class FeatureStore:
         if user_row is None:
             raise StoreUnavailable("the store has no features of the model's schema any more")
         parts = [row[1] for row in rows if row[0] is None and row[1] is not None]
-        user: Matrix | None = None
-        if user_row[1] is not None:
-            elements = np.frombuffer(user_row[1], dtype=_ELEMENT, offset=_ARRAY_HEADER_BYTES)
-            user = elements["value"].astype(np.float32)
-        return Snapshot(user, np.frombuffer(b"".join(parts), dtype=self._packed), known)
+        restaurants = np.frombuffer(b"".join(parts), dtype=self._packed)
+        read_us = int.from_bytes(user_row[2][:8], "big", signed=True)
+        if user_row[1] is None:
+            return Snapshot(None, restaurants, read_us, known=known)
+        elements = np.frombuffer(user_row[1], dtype=_ELEMENT, offset=_ARRAY_HEADER_BYTES)
+        event_us = int.from_bytes(user_row[2][8:], "big", signed=True)
+        return Snapshot(elements["value"].astype(np.float32), restaurants, read_us, event_us, known)
 
 
 def _lists(cover: Intervals) -> tuple[list[int], list[int]]:

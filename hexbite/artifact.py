@@ -17,18 +17,25 @@ from hexbite.features import FeatureSchema, Matrix
 from hexbite.ranker import Ranker
 
 #: Raised by one where an older reader would misread a newer folder.
-FORMAT: Final = 2
+FORMAT: Final = 3
 
 _WEIGHTS: Final = "ranker.safetensors"
 _DOCUMENT: Final = "model.json"
-_USER_MEAN: Final = "user_mean"
+_MEANS: Final = ("user_mean", "restaurant_mean")
+
+#: What a missing feature was to the model, in training as in serving; a person reads it in the document.
+_MISSING: Final = {
+    "value": "the fill of its feature in the schema; without a fill it is refused where data is loaded",
+    "row": "user_mean or restaurant_mean: for who has no row, or one older than the service's max_feature_age_s",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A ranker, the schema of the rows it scores, and the row of an average user.
+    """A ranker, the schema of the rows it scores, and what stands in for a row that is missing.
 
-    ``user_mean`` ``(U,)`` float32 is the training mean of the user features: the stand-in for an unknown user.
+    ``user_mean`` ``(U,)`` and ``restaurant_mean`` ``(R,)`` float32 are the training means of the tables' features: the
+    stand-ins for an unknown user, and for a user or restaurant whose row is too old to count.
     ``training`` (model, settings, seed, code version), ``metrics`` and ``data`` (row counts, rates) are JSON objects.
     Raises ArtifactError where a width disagrees with the schema's.
     """
@@ -36,6 +43,7 @@ class Artifact:
     schema: FeatureSchema
     ranker: Ranker
     user_mean: Matrix
+    restaurant_mean: Matrix
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
@@ -45,22 +53,24 @@ class Artifact:
             raise ArtifactError(
                 f"the ranker scores rows of {self.ranker.width}, the schema names {self.schema.width} features"
             )
-        if self.user_mean.shape != (len(self.schema.user),) or self.user_mean.dtype != np.float32:
-            raise ArtifactError(
-                f"the mean user is {self.user_mean.dtype} {self.user_mean.shape}, "
-                f"the schema needs float32 ({len(self.schema.user)},)"
-            )
-        if not np.isfinite(self.user_mean).all():
-            raise ArtifactError("the mean user holds NaN or infinity")
+        for group, mean in (("user", self.user_mean), ("restaurant", self.restaurant_mean)):
+            width = len(self.schema.group(group))
+            if mean.shape != (width,) or mean.dtype != np.float32:
+                raise ArtifactError(
+                    f"the mean {group} is {mean.dtype} {mean.shape}, the schema needs float32 ({width},)"
+                )
+            if not np.isfinite(mean).all():
+                raise ArtifactError(f"the mean {group} holds NaN or infinity")
 
     def save(self, folder: Path) -> None:
         """Write the two files into an existing folder."""
-        tensors = self.ranker.tensors() | {_USER_MEAN: torch.from_numpy(self.user_mean.copy())}
+        tensors = self.ranker.tensors() | {name: torch.from_numpy(getattr(self, name).copy()) for name in _MEANS}
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / _WEIGHTS)
         document = {
             "format": FORMAT,
             "fingerprint": self.schema.fingerprint,
             "schema": self.schema.to_json(),
+            "missing": _MISSING,
             "training": self.training,
             "metrics": self.metrics,
             "data": self.data,
@@ -83,8 +93,16 @@ class Artifact:
             schema = FeatureSchema.from_json(document["schema"])
             if document["fingerprint"] != schema.fingerprint:
                 raise ArtifactError(f"{document_path}: the fingerprint is not that of the schema beside it")
-            user_mean = tensors.pop(_USER_MEAN).numpy()
+            user_mean, restaurant_mean = (tensors.pop(name).numpy() for name in _MEANS)
             ranker = Ranker.from_tensors(tensors)
-            return cls(schema, ranker, user_mean, document["training"], document["metrics"], document["data"])
+            return cls(
+                schema,
+                ranker,
+                user_mean,
+                restaurant_mean,
+                document["training"],
+                document["metrics"],
+                document["data"],
+            )
         except (KeyError, TypeError, SchemaError) as error:
             raise ArtifactError(f"{folder}: not a complete model folder: {error}") from error

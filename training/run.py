@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import psutil
 import torch
 
@@ -87,10 +88,15 @@ def run_training(
         importance=importance,
         peak_rss_mib=_peak_rss_mib(),
     )
+    user_mean, restaurant_mean, _ = np.split(
+        found.standardisation.mean.astype(np.float32),
+        [len(tables.schema.user), len(tables.schema.user) + len(tables.schema.restaurant)],
+    )
     artifact = Artifact(
         schema=tables.schema,
         ranker=Ranker.fold(trained.network, *found.standardisation),
-        user_mean=found.standardisation.mean[: len(tables.schema.user)].astype("float32"),
+        user_mean=user_mean,
+        restaurant_mean=restaurant_mean,
         training=training | {"command": run.command},
         metrics={
             "validation": best.figures,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from alembic import context
 from alembic.util import CommandError
 
-from db.migrate import LOCK_TIMEOUT, MIGRATOR_LOCK, MIGRATOR_WAIT, engine
+from db.migrate import LOCK_TIMEOUT, MIGRATOR_LOCK, engine
+from db.migrations.locks import one_at_a_time
 from db.settings import StoreSettings, store_dsn
 from hexbite.errors import HexbiteError
 
@@ -13,8 +14,11 @@ from hexbite.errors import HexbiteError
 def print_script() -> None:
     context.configure(dialect_name="postgresql", transaction_per_migration=True)
     output = context.get_context().impl.static_output
-    output(f"SET lock_timeout = '{MIGRATOR_WAIT}';\n")
-    output(f"SELECT pg_advisory_lock({MIGRATOR_LOCK});\n")
+    # After an error nothing that comes later would fit. Some statements run outside a transaction, so that psql, which
+    # sends one after the other, is what runs it.
+    output("-- For psql. What it has done stays when it stops at a lock: python -m db current, then --sql FROM:TO.")
+    output("\\set ON_ERROR_STOP on\n")
+    output(f"{one_at_a_time()};\n")
     output(f"SET lock_timeout = '{LOCK_TIMEOUT}';\n")
     with context.begin_transaction():
         context.run_migrations()
@@ -24,11 +28,12 @@ def print_script() -> None:
 
 def migrate(dsn: str) -> None:
     with engine(dsn).connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.exec_driver_sql(one_at_a_time(), execution_options={"no_parameters": True})
         # For the session, not for a transaction: the current revision is read before the first one begins.
-        connection.exec_driver_sql(f"SET lock_timeout = '{MIGRATOR_WAIT}'")
-        connection.exec_driver_sql(f"SELECT pg_advisory_lock({MIGRATOR_LOCK})")
         connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
         connection.commit()
+        connection.execution_options(isolation_level="READ COMMITTED")
         context.configure(connection=connection, transaction_per_migration=True)
         with context.begin_transaction():
             context.run_migrations()

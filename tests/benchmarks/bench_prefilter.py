@@ -28,6 +28,7 @@ from rich.table import Table
 
 from bento.models import RecommendRequest
 from bento.recommend import Recommender, _Clock
+from db.connections import Connections
 from db.embedded import EmbeddedServer
 from db.migrate import upgrade
 from db.online import FeatureStore
@@ -83,7 +84,7 @@ class Ours:
         self._store = store
         width = SCHEMA.width
         flat = Ranker((LinearMap(torch.zeros(1, width).double(), torch.zeros(1).double()),))
-        self._artifact = Artifact(SCHEMA, flat, np.zeros(1, np.float32))
+        self._artifact = Artifact(SCHEMA, flat, np.zeros(1, np.float32), np.zeros(1, np.float32))
 
     @classmethod
     async def load(cls, dsn: str, world: World) -> Self:
@@ -105,7 +106,7 @@ class Ours:
             columns = "restaurant_id, latitude, longitude, h3_cell, features, event_ts"
             world.copy(connection.cursor(), f"COPY restaurants ({columns}) FROM STDIN (FORMAT binary)")
             connection.execute("VACUUM (ANALYZE) restaurants")
-        store = FeatureStore(dsn, SCHEMA, connections=1, timeout_s=30)
+        store = FeatureStore(Connections(dsn, most=1, timeout_s=30), SCHEMA)
         await store.check()
         return cls(store)
 
@@ -132,7 +133,7 @@ class Ours:
         return find
 
     async def close(self) -> None:
-        await self._store.close()
+        await self._store.connections.close()
 
 
 class Timing(NamedTuple):

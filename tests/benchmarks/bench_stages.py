@@ -27,7 +27,8 @@ from matplotlib import pyplot as plt
 from pydantic_core import to_json
 
 from bento.models import RecommendRequest
-from bento.recommend import Recommender
+from bento.recommend import Recommender, stages_ms
+from db.connections import Connections
 from db.embedded import EmbeddedServer
 from db.migrate import upgrade
 from db.online import FeatureStore
@@ -114,9 +115,9 @@ class World:
     def __init__(self, database: str, count: int) -> None:
         torch.manual_seed(0)
         ranker = Ranker.fold(NETWORKS["ranknet"](40), np.zeros(40), np.ones(40))
-        artifact = Artifact(SCHEMA, ranker, np.zeros(30, dtype=np.float32))
+        artifact = Artifact(SCHEMA, ranker, np.zeros(30, np.float32), np.zeros(10, np.float32))
         self.count = count
-        self.store = FeatureStore(database, SCHEMA, connections=1, timeout_s=60)
+        self.store = FeatureStore(Connections(database, most=1, timeout_s=60), SCHEMA)
         self.recommender = Recommender("bench", artifact, self.store, 10_000)
 
     def bodies(self, candidates: int | None, radius_m: float, size: int, number: int) -> list[bytes]:
@@ -146,7 +147,7 @@ class World:
                 if each:
                     times["parse"].append((parsed - started) * 1e6)
                     times["encode"].append((encoded - answered) * 1e6)
-                    for stage, laps_ms in answer.stages_ms.items():
+                    for stage, laps_ms in stages_ms(answer.laps).items():
                         times[stage].append(laps_ms * 1e3)
         return {stage: statistics.median(found) for stage, found in times.items()}
 
@@ -181,7 +182,7 @@ async def floors(world: World, scratch: Path, body: bytes) -> dict[str, float]:
     with running([sys.executable, *command], environment, log, scratch):
         wait_for(f"http://127.0.0.1:{port}/", log)
         found["bare ASGI, the same body, as seen by httpx"] = await http_us(f"http://127.0.0.1:{port}", body)
-    async with world.store._connections.lend() as connection:
+    async with world.store.connections.lend() as connection:
         found["select 1"] = await median_us(lambda: connection.fetch("SELECT 1"))
     rows = torch.zeros(45, 10, dtype=torch.float64)
     weight, last = torch.zeros(10, 128, dtype=torch.float64), torch.zeros(128, dtype=torch.float64)
@@ -252,7 +253,7 @@ async def measure(scratch: Path, plots: Path, *, quick: bool) -> None:
             plots / "restaurants.png",
         )
         for world in worlds.values():
-            await world.store.close()
+            await world.store.connections.close()
     print(f"stages_us {sum(base.values()):.0f} " + " ".join(f"{stage} {us:.0f}" for stage, us in base.items()))
 
 

@@ -205,11 +205,11 @@ def test_every_other_error_has_the_same_form(client: httpx.Client) -> None:
     assert refusal(client.post("/recommend/7", content=drip, headers=headers), 413)["code"] == "too_large"
 
 
-def test_no_metric_label_takes_a_value_from_a_client(client: httpx.Client) -> None:
+def test_no_metric_label_takes_a_value_from_a_client(client: httpx.Client, line: Line) -> None:
     ask(client, "/recommend/u4321")
     client.get("/made-up-path")
     metrics = client.get("/metrics").text
-    assert 'hexbite_recommend_seconds_count{status="200"}' in metrics
+    assert f'hexbite_recommend_seconds_count{{model="{line.tag}",status="200"}}' in metrics
     assert "4321" not in metrics
     assert "made-up-path" not in metrics
 

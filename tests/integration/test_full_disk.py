@@ -44,7 +44,7 @@ def artifact(seed: int) -> Artifact:
     torch.manual_seed(seed)
     schema = FeatureSchema.from_names(["a"] + [f"b{number}" for number in range(40)], ["c"])
     ranker = Ranker.fold(RankNet(schema.width), np.zeros(schema.width), np.ones(schema.width))
-    return Artifact(schema, ranker, np.zeros(41, np.float32), {"seed": seed})
+    return Artifact(schema, ranker, np.zeros(41, np.float32), np.zeros(1, np.float32), {"seed": seed})
 
 
 @contextmanager

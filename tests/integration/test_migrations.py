@@ -1,8 +1,11 @@
-"""Revisions go up, down and up again, by one migrator at a time."""
+"""Revisions go up, down and up again, by one migrator at a time, while others read."""
 
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +13,44 @@ import psycopg
 import pytest
 
 from db import migrate
+from db.embedded import _binaries
 from hexbite.errors import StoreError, StoreUnavailable
 
 ROOT = Path(__file__).parents[2]
+VERSIONS = ROOT / "db" / "migrations" / "versions"
 
-# Everything that a revision can make, in words: columns, constraints, indexes, triggers and functions.
+# Everything that a revision can make, in words: columns, constraints, indexes, triggers, functions, and what others
+# than the owner may do with it all.
 CATALOG = """
 SELECT 'column', table_name, column_name, concat_ws(' ', data_type, udt_name, is_nullable, column_default, is_identity)
   FROM information_schema.columns WHERE table_schema = 'public'
 UNION ALL
 SELECT 'constraint', conrelid::regclass::text, conname, pg_get_constraintdef(oid)
-  FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+  FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype <> 'n'
 UNION ALL
-SELECT 'index', tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+SELECT 'index', indrelid::regclass::text, indexrelid::regclass::text,
+       concat_ws(' ', pg_get_indexdef(indexrelid), CASE WHEN NOT indisvalid THEN 'INVALID' END)
+  FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE relnamespace = 'public'::regnamespace
 UNION ALL
 SELECT 'trigger', tgrelid::regclass::text, tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
 UNION ALL
 SELECT 'function', proname, proname, pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+UNION ALL
+SELECT 'privilege', kind || ' ' || name, coalesce(pg_get_userbyid(nullif(grantee, 0)), 'PUBLIC'), privilege_type
+  FROM (SELECT 'table', relname, relowner, relacl FROM pg_class WHERE relnamespace = 'public'::regnamespace
+         UNION ALL
+        SELECT 'column', attrelid::regclass || '.' || attname, relowner, attacl
+          FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid WHERE relnamespace = 'public'::regnamespace
+         UNION ALL
+        SELECT 'function', proname, proowner, coalesce(proacl, acldefault('f', proowner))
+          FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+         UNION ALL
+        SELECT 'schema', nspname, nspowner, nspacl FROM pg_namespace WHERE nspname = 'public'
+         UNION ALL
+        SELECT 'database', '', datdba, coalesce(datacl, acldefault('d', datdba))
+          FROM pg_database WHERE datname = current_database()) AS owned (kind, name, owner, acl)
+ CROSS JOIN LATERAL aclexplode(acl)
+ WHERE grantee <> owner
  ORDER BY 1, 2, 3, 4
 """
 
@@ -55,7 +79,50 @@ def test_each_revision_up_down_and_up_leaves_equal_schemas(fresh_database: str) 
     assert migrate.current(fresh_database) is None
 
 
-def test_of_two_migrators_at_once_one_works_and_the_other_waits(fresh_database: str) -> None:
+def wait_until(connection: psycopg.Connection[Any], condition: str, *parameters: Any, alive: Any) -> None:
+    """Until a query gives a row, while who is to bring that about is alive."""
+    while connection.execute(condition, parameters).fetchone() is None:
+        assert alive()
+
+
+@contextmanager
+def in_background(run: Any) -> Iterator[threading.Thread]:
+    """Run it in a thread, and see at the end that it raised nothing."""
+    raised: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            run()
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=target)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        thread.join()
+    assert raised == []
+
+
+@pytest.fixture
+def watcher(server_dsn: str) -> Iterator[psycopg.Connection[Any]]:
+    """A session that sees what the others wait for; in another database, so that it holds up no index build."""
+    with psycopg.connect(server_dsn, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def in_haste(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrate, "LOCK_TIMEOUT", "100ms")
+    monkeypatch.setattr(migrate, "ASK_EVERY_S", 0.1)
+    monkeypatch.setattr(migrate, "PATIENCE_S", 2.0)
+    monkeypatch.setattr(migrate, "CONCURRENT_WAIT", "500ms")
+
+
+def test_of_some_migrators_at_once_one_works_and_the_others_wait(
+    fresh_database: str, watcher: psycopg.Connection[Any]
+) -> None:
     command = [sys.executable, "-m", "db", "upgrade"]
     environment = os.environ | {"DATABASE_URL": fresh_database}
     with psycopg.connect(fresh_database, autocommit=True) as holder:
@@ -64,44 +131,157 @@ def test_of_two_migrators_at_once_one_works_and_the_other_waits(fresh_database: 
             subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             for _ in range(3)
         ]
-        waiting = 0
-        while waiting < len(migrators):
-            assert all(migrator.poll() is None for migrator in migrators)
-            row = holder.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").fetchone()
-            assert row is not None
-            waiting = row[0]
+        wait_until(
+            watcher,
+            "SELECT FROM pg_stat_activity WHERE query LIKE '%%pg_try_advisory_lock%%' AND datname = %s HAVING count(*) = 3",
+            holder.info.dbname,
+            alive=lambda: all(migrator.poll() is None for migrator in migrators),
+        )
         assert migrate.current(fresh_database) is None
+    # The first of them builds an index CONCURRENTLY, for which the others hold no snapshot.
     for migrator in migrators:
         output, _ = migrator.communicate(timeout=60)
         assert migrator.returncode == 0, output
     assert migrate.current(fresh_database) == migrate.head()
 
 
-def test_a_revision_that_cannot_get_its_lock_gives_up_and_changes_nothing(
-    migrated_database: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("in_haste")
+def test_a_migrator_that_waits_for_another_in_vain_says_for_whom(
+    fresh_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(migrate, "LOCK_TIMEOUT", "200ms")
-    before = catalog(migrated_database)
-    with psycopg.connect(migrated_database) as reader:
-        reader.execute("SELECT count(*) FROM restaurants")
-        with pytest.raises(StoreError, match="lock"):
-            migrate.downgrade(migrated_database, "base")
-    assert catalog(migrated_database) == before
-    assert migrate.current(migrated_database) == migrate.head()
-
-
-def test_the_script_for_a_dba_does_what_the_command_does(fresh_database: str, migrated_catalog: list[Any]) -> None:
-    with psycopg.connect(fresh_database, autocommit=True) as connection:
-        for script, expected in (
-            (migrate.upgrade_script(), migrated_catalog),
-            (migrate.downgrade_script("base"), []),
-            (migrate.upgrade_script(), migrated_catalog),
+    monkeypatch.setattr(migrate, "MIGRATOR_WAIT_S", 0.2)
+    with psycopg.connect(fresh_database, autocommit=True, application_name="the other one") as holder:
+        holder.execute("SELECT pg_advisory_lock(%s)", (migrate.MIGRATOR_LOCK,))
+        with pytest.raises(
+            StoreError, match=f"another migrator is at work: pid {holder.info.backend_pid} the other one"
         ):
-            assert "lock_timeout" in script
-            assert "pg_advisory_lock" in script
-            connection.execute(script.encode())
-            found = catalog(fresh_database)
-            assert found == expected
+            migrate.upgrade(fresh_database)
+
+
+@pytest.mark.usefixtures("in_haste")
+def test_a_revision_that_cannot_get_its_lock_gives_up_says_for_whom_and_changes_nothing(fresh_database: str) -> None:
+    migrate.upgrade(fresh_database, "0002")
+    before = catalog(fresh_database)
+    with psycopg.connect(fresh_database, application_name="a long report") as reader:
+        reader.execute("SELECT count(*) FROM restaurants")
+        who = (
+            rf"pid {reader.info.backend_pid} \(a long report, user \w+, idle in transaction, in a transaction since 20"
+        )
+        with pytest.raises(StoreError, match=who):
+            migrate.downgrade(fresh_database, "base")
+        # Other readers do not queue behind a migrator that has given up.
+        with psycopg.connect(fresh_database, options="-c lock_timeout=1ms") as other:
+            other.execute("SELECT count(*) FROM restaurants")
+    assert catalog(fresh_database) == before
+    assert migrate.current(fresh_database) == "0002"
+
+
+def test_a_revision_asks_again_until_the_lock_is_free_and_readers_pass_meanwhile(
+    fresh_database: str, watcher: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate, "PATIENCE_S", float("inf"))
+    migrate.upgrade(fresh_database, "0002")
+    with psycopg.connect(fresh_database) as reader:
+        reader.execute("SELECT count(*) FROM restaurants")
+        waits = "SELECT FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid)) AND application_name = 'hexbite'"
+        # Two steps, each sure of its own lock.
+        with in_background(lambda: migrate.downgrade(fresh_database, "-2")) as migrator:
+            try:
+                for _ in range(2):
+                    wait_until(watcher, waits, reader.info.backend_pid, alive=migrator.is_alive)
+                    # It queues behind the migrator, and comes to its turn although that one goes on waiting.
+                    with psycopg.connect(fresh_database) as other:
+                        other.execute("SELECT count(*) FROM restaurants")
+                assert migrator.is_alive()
+            finally:
+                reader.rollback()
+    assert migrate.current(fresh_database) is None
+
+
+def test_no_reader_is_held_up_for_as_long_as_a_request_may_take() -> None:
+    assert int(migrate.LOCK_TIMEOUT.removesuffix("ms")) <= 250
+
+
+def test_an_index_is_exchanged_under_a_reader_that_goes_on_reading(
+    fresh_database: str, watcher: psycopg.Connection[Any]
+) -> None:
+    migrate.upgrade(fresh_database, "0003")
+    with (
+        psycopg.connect(fresh_database) as long_reader,
+        # It may wait for no lock at all.
+        psycopg.connect(fresh_database, options="-c lock_timeout=1ms -c enable_seqscan=off", autocommit=True) as reader,
+    ):
+        reader.execute("SET plan_cache_mode = force_generic_plan")
+        reader.execute("PREPARE near AS SELECT count(event_ts) FROM restaurants WHERE schema_id = 1 AND h3_cell > 0")
+        reader.execute("EXECUTE near")
+        long_reader.execute("SELECT count(*) FROM restaurants")
+        waits = "SELECT FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid)) AND query LIKE %s"
+        with in_background(lambda: migrate.upgrade(fresh_database)) as migrator:
+            try:
+                wait_until(watcher, waits, long_reader.info.backend_pid, "DROP INDEX%", alive=migrator.is_alive)
+                reader.execute("EXECUTE near")
+                plan = reader.execute("EXPLAIN EXECUTE near").fetchall()
+                assert any("Index Only Scan using restaurants_by_cell on" in line for (line,) in plan)
+            finally:
+                long_reader.rollback()
+        reader.execute("EXECUTE near")
+    assert migrate.current(fresh_database) == "0004"
+
+
+@pytest.mark.usefixtures("in_haste")
+def test_an_index_that_a_writer_held_up_for_too_long_is_built_by_the_next_run(
+    fresh_database: str, migrated_catalog: list[Any]
+) -> None:
+    migrate.upgrade(fresh_database, "0003")
+    with psycopg.connect(fresh_database, application_name="a long load") as writer:
+        writer.execute("LOCK TABLE restaurants IN ROW EXCLUSIVE MODE")
+        with pytest.raises(StoreError, match=rf"pid {writer.info.backend_pid} \(a long load"):
+            migrate.upgrade(fresh_database)
+    assert migrate.current(fresh_database) == "0003"
+    assert any("INVALID" in row[3] for row in catalog(fresh_database))
+    migrate.upgrade(fresh_database)
+    assert catalog(fresh_database) == migrated_catalog
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_a_run_that_was_killed_between_any_two_steps_is_made_good_by_the_next(
+    migrated_database: str, migrated_catalog: list[Any], direction: str
+) -> None:
+    run, before, after = {
+        "up": (lambda: migrate.upgrade(migrated_database, "0004"), "0003", "0004"),
+        "down": (lambda: migrate.downgrade(migrated_database, "0003"), "0004", "0003"),
+    }[direction]
+    migrate.downgrade(migrated_database, "0003")
+    expected = migrated_catalog if direction == "up" else catalog(migrated_database)
+    steps = [step for step in (VERSIONS / f"0004_ages_by_cell.{direction}.sql").read_text().split("\n\n")]
+    for done in range(len(steps) + 1):
+        migrate.upgrade(migrated_database, before)
+        migrate.downgrade(migrated_database, before)
+        with psycopg.connect(migrated_database, autocommit=True) as killed:
+            for step in steps[:done]:
+                killed.execute(step.encode())
+        run()
+        assert catalog(migrated_database) == expected
+        assert migrate.current(migrated_database) == after
+
+
+def test_the_script_for_a_dba_does_what_the_command_does(
+    server_dsn: str, fresh_database: str, migrated_catalog: list[Any]
+) -> None:
+    empty = catalog(fresh_database)
+    for script, expected in (
+        (migrate.upgrade_script(), migrated_catalog),
+        (migrate.downgrade_script("base"), empty),
+        (migrate.upgrade_script("base:0003"), None),
+        (migrate.upgrade_script("0003:head"), migrated_catalog),
+    ):
+        assert "lock_timeout" in script
+        assert "pg_try_advisory_lock" in script
+        command = [str(_binaries() / "psql"), "--no-psqlrc", "--quiet", fresh_database]
+        finished = subprocess.run(command, input=script, capture_output=True, text=True)
+        assert (finished.returncode, finished.stderr) == (0, ""), finished.stderr
+        if expected is not None:
+            assert catalog(fresh_database) == expected
 
 
 @pytest.fixture
@@ -110,6 +290,7 @@ def migrated_catalog(server_dsn: str, template: str) -> list[Any]:
 
 
 def test_the_plain_alembic_command_works_from_the_root(fresh_database: str) -> None:
+    empty = catalog(fresh_database)
     for command, said in (
         ("upgrade head", ""),
         ("current", migrate.head()),
@@ -125,7 +306,7 @@ def test_the_plain_alembic_command_works_from_the_root(fresh_database: str) -> N
         )
         assert finished.returncode == 0, finished.stderr
         assert said in finished.stdout
-    assert catalog(fresh_database) == []
+    assert catalog(fresh_database) == empty
 
 
 def test_a_revision_that_does_not_exist_and_a_server_that_is_away_are_errors_of_one_line(fresh_database: str) -> None:

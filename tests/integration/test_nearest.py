@@ -11,6 +11,7 @@ import torch
 
 from bento.models import RecommendRequest
 from bento.recommend import Recommender
+from db.connections import Connections
 from db.online import FeatureStore, Snapshot
 from db.spread import Spread
 from hexbite.artifact import Artifact
@@ -62,7 +63,7 @@ class CountedStore(FeatureStore):
     """Notes how many restaurants each read returned."""
 
     def __init__(self, dsn: str) -> None:
-        super().__init__(dsn, SCHEMA, connections=1, timeout_s=10)
+        super().__init__(Connections(dsn, most=1, timeout_s=10), SCHEMA)
         self.read: list[int] = []
 
     async def nearby(self, user_id: int, cover: Intervals) -> Snapshot:
@@ -76,13 +77,15 @@ async def store(dsn: str) -> AsyncIterator[CountedStore]:
     opened = CountedStore(dsn)
     await opened.check()
     yield opened
-    await opened.close()
+    await opened.connections.close()
 
 
 def recommender(store: FeatureStore, most: int) -> Recommender:
     torch.manual_seed(0)
     ranker = Ranker.fold(NETWORKS["mlp"](2), np.zeros(2), np.full(2, 5_000.0))
-    artifact = Artifact(ranker=ranker, schema=SCHEMA, user_mean=np.zeros(1, dtype=np.float32))
+    artifact = Artifact(
+        ranker=ranker, schema=SCHEMA, user_mean=np.zeros(1, np.float32), restaurant_mean=np.zeros(1, np.float32)
+    )
     return Recommender("tag", artifact, store, most)
 
 

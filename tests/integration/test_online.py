@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from psycopg.conninfo import conninfo_to_dict
 
+from db.connections import Connections
 from db.migrate import downgrade
 from db.online import FeatureStore, Snapshot
 from hexbite.cover import circle_to_intervals
@@ -43,9 +44,9 @@ def dsn(server_dsn: str, town_database: str) -> str:
 
 @pytest_asyncio.fixture
 async def store(dsn: str) -> AsyncIterator[FeatureStore]:
-    opened = FeatureStore(dsn, SCHEMA, connections=2, timeout_s=10)
+    opened = FeatureStore(Connections(dsn, most=2, timeout_s=10), SCHEMA)
     yield opened
-    await opened.close()
+    await opened.connections.close()
 
 
 def ids_of(snapshot: Snapshot) -> set[int]:
@@ -110,13 +111,13 @@ async def test_a_row_too_wide_for_the_index_is_read_all_the_same(dsn: str, town:
             " SELECT max(schema_id), 5, %s, %s, %s, %s FROM feature_schemas",
             (town["lats"][0], town["lngs"][0], int(town["cells"][0]), values.tolist()),
         )
-    store = FeatureStore(dsn, wide, connections=1, timeout_s=10)
+    store = FeatureStore(Connections(dsn, most=1, timeout_s=10), wide)
     cover = circle_to_intervals(town["lats"][0], town["lngs"][0], 10.0)
     for read in (store.nearby(1, cover), store.candidates(1, [5]), store.candidates_nearby(1, [5], cover)):
         (restaurant,) = (await read).restaurants
         assert restaurant["id"] == 5
         np.testing.assert_array_equal(restaurant["features"], values)
-    await store.close()
+    await store.connections.close()
 
 
 async def test_how_many_restaurants_lie_in_a_circle_is_known_about(store: FeatureStore, town: Any) -> None:
@@ -130,14 +131,14 @@ async def test_how_many_restaurants_lie_in_a_circle_is_known_about(store: Featur
 
 
 async def test_an_unregistered_schema_is_said_and_never_an_empty_answer(dsn: str) -> None:
-    other = FeatureStore(dsn, FeatureSchema.from_names(["z"], ["c"]), connections=1, timeout_s=10)
+    other = FeatureStore(Connections(dsn, most=1, timeout_s=10), FeatureSchema.from_names(["z"], ["c"]))
     with pytest.raises(SchemaError, match="db load"):
         await other.check()
     cover = circle_to_intervals(*CENTRE, 100.0)
     for read in (other.nearby(1, cover), other.candidates(1, [1]), other.candidates_nearby(1, [1], cover)):
         with pytest.raises(StoreUnavailable, match="schema"):
             await read
-    await other.close()
+    await other.connections.close()
 
 
 async def test_tables_of_an_older_revision_are_said_so(dsn: str, store: FeatureStore) -> None:
@@ -157,10 +158,10 @@ async def test_other_fills_than_the_model_s_are_named(dsn: str, store: FeatureSt
 
 
 async def test_a_store_that_is_away_or_slow_is_said_so(dsn: str) -> None:
-    away = FeatureStore("postgresql://127.0.0.1:1/none", SCHEMA, connections=1, timeout_s=5)
+    away = FeatureStore(Connections("postgresql://127.0.0.1:1/none", most=1, timeout_s=5), SCHEMA)
     with pytest.raises(StoreUnavailable):
         await away.check()
-    slow = FeatureStore(dsn, SCHEMA, connections=1, timeout_s=0.3)
+    slow = FeatureStore(Connections(dsn, most=1, timeout_s=0.3), SCHEMA)
     with psycopg.connect(dsn) as blocker:
         blocker.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(StoreTimeout):
@@ -168,8 +169,8 @@ async def test_a_store_that_is_away_or_slow_is_said_so(dsn: str) -> None:
         blocker.rollback()
     # The place of the connection was given back: the next read has it.
     assert (await slow.candidates(-7, [1])).user is not None
-    await slow.close()
-    await away.close()
+    await slow.connections.close()
+    await away.connections.close()
 
 
 async def test_connections_are_shared_bounded_and_replaced_when_they_break(dsn: str, store: FeatureStore) -> None:
@@ -181,7 +182,7 @@ async def test_connections_are_shared_bounded_and_replaced_when_they_break(dsn: 
         await asyncio.sleep(0.2)
         await asyncio.gather(*(store.candidates(-7, [1]) for _ in range(20)))
         assert connection.execute(count).fetchone() == (2,)
-        await store.close()
+        await store.connections.close()
         await asyncio.sleep(0.2)
         assert connection.execute(count).fetchone() == (0,)
 
@@ -219,10 +220,10 @@ async def test_a_request_is_one_round_trip(dsn: str) -> None:
     parts = conninfo_to_dict(dsn)
     port = listener.sockets[0].getsockname()[1]
     store = FeatureStore(
-        f"postgresql://{parts['user']}@127.0.0.1:{port}/{parts['dbname']}?sslmode=disable",
+        Connections(
+            f"postgresql://{parts['user']}@127.0.0.1:{port}/{parts['dbname']}?sslmode=disable", most=1, timeout_s=10
+        ),
         SCHEMA,
-        connections=1,
-        timeout_s=10,
     )
     cover = circle_to_intervals(*CENTRE, 5_000.0)
     reads: list[tuple[Callable[..., Awaitable[Snapshot]], Any]] = [
@@ -236,5 +237,5 @@ async def test_a_request_is_one_round_trip(dsn: str) -> None:
         for _ in range(3):
             await read(-7, *arguments)
         assert wire.round_trips == 3
-    await store.close()
+    await store.connections.close()
     listener.close()

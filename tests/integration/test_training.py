@@ -353,9 +353,9 @@ def test_a_model_goes_through_the_store_with_all_that_is_known_of_it(
     assert_json_lines(trained.stderr)
     artifact = Artifact.load(folder)
     assert told["fingerprint"] == artifact.schema.fingerprint
-    np.testing.assert_allclose(
-        artifact.user_mean, read_tables(world).users.features.mean(axis=0, dtype=np.float64), rtol=1e-6
-    )
+    tables = read_tables(world)
+    for mean, table in ((artifact.user_mean, tables.users), (artifact.restaurant_mean, tables.restaurants)):
+        np.testing.assert_allclose(mean, table.features.mean(axis=0, dtype=np.float64), rtol=1e-6)
 
     newer = command(environment, "training", "train", "--data", str(world), "--epochs", "1").stdout.splitlines()[-1]
     assert "hexbite:latest" not in (tag, newer)

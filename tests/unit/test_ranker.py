@@ -84,7 +84,8 @@ def test_saturated_scores_still_have_an_order() -> None:
 
 def artifact(kind: str = "ranknet") -> Artifact:
     ranker = folded(4, kind=kind)[1]
-    return Artifact(SCHEMA, ranker, np.array([1, 2], np.float32), {"seed": 1}, {"auc": 0.9}, {"rows": 3})
+    return Artifact(
+        SCHEMA, ranker, np.array([1, 2], np.float32), np.array([3], np.float32), {"seed": 1}, {"auc": 0.9}, {"rows": 3})
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -103,6 +104,7 @@ def test_an_artifact_survives_its_folder(kind: str, tmp_path: Path) -> None:
         {"rows": 3},
     )
     np.testing.assert_array_equal(loaded.user_mean, [1, 2])
+    np.testing.assert_array_equal(loaded.restaurant_mean, [3])
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".safetensors"]
 
 
@@ -127,7 +129,7 @@ def test_an_artifact_at_odds_with_itself_is_refused(tmp_path: Path) -> None:
     artifact().save(tmp_path)
     document = (tmp_path / "model.json").read_text()
     for old, new, said in [
-        ('"format": 2', '"format": 1', "format 1"),
+        ('"format": 3', '"format": 2', "format 2"),
         ('"name": "a"', '"name": "z"', "fingerprint"),
         ('"schema"', '"scheme"', "schema"),
     ]:
@@ -146,6 +148,7 @@ def test_an_artifact_at_odds_with_itself_is_refused(tmp_path: Path) -> None:
         ("crosses.0.weight", tensors["layers.0.weight"][:4, :4].clone(), "lacks crosses.0.bias"),
         ("stray", tensors["layers.0.bias"].clone(), "no part 'stray'"),
         ("user_mean", tensors["user_mean"][:1].clone(), "mean user"),
+        ("restaurant_mean", tensors["user_mean"].clone(), "mean restaurant"),
         ("layers.1.bias", tensors["layers.1.bias"].float(), "float32"),
     ]:
         save_file(tensors | {name: bad}, weights)

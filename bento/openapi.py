@@ -1,0 +1,174 @@
+"""The service's OpenAPI document, drawn from the request and answer models and from the one table of errors.
+
+The framework's own knows one route, none of our headers and none of our errors. Its Swagger page reads ``/docs.json``,
+and reads 3.1, which is what pydantic's schemas are written for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, Final, Literal
+
+from pydantic import Field
+from pydantic.json_schema import models_json_schema
+
+from bento.errors import OVERLOADED, TABLE, refuse
+from bento.models import ROUTE, USER_ID_SCHEMA, ErrorResponse, RecommendRequest, RecommendResponse, UserId
+
+_Json = dict[str, Any]
+
+#: What `/recommend` can answer besides 200 and, where it asks for a key, 401.
+_REFUSED: Final = (400, 405, 408, 413, 415, 500, 503, 504)
+
+_HEADERS: Final[dict[str, _Json]] = {
+    "X-Request-Id": {
+        "description": "The request's own `X-Request-Id` where it has one of this form, else a new one.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,128}$"},
+    },
+    "X-Hexbite-Model": {
+        "description": "The tag of the model that ranks.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+    "X-Hexbite-Truncated": {
+        "description": "More restaurants were in range than may be scored; only so many, the nearest, were.",
+        "schema": {"type": "string", "pattern": "^nearest [0-9]+$"},
+    },
+    "X-Hexbite-Warning": {
+        "description": "Fields that are unknown and were ignored.",
+        "schema": {"type": "string"},
+    },
+    "Retry-After": {
+        "description": "Seconds after which to try again.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "Allow": {"description": "The methods that the route takes.", "required": True, "schema": {"type": "string"}},
+    "WWW-Authenticate": {"description": "How to name a key.", "required": True, "schema": {"type": "string"}},
+}
+_ALWAYS: Final = ("X-Request-Id", "X-Hexbite-Model")
+
+_EXAMPLE: Final = {"latitude": 13.75, "longitude": 100.5, "size": 2, "max_dist": 3000}
+_EXAMPLE_USER: Final = "u00007"
+
+
+class RecommendRequestOfUser(RecommendRequest):
+    """As `RecommendRequest`, with the user in the body: the path has none."""
+
+    user_id: UserId = Field(description="An unknown user gets the mean user's ranking.")
+
+
+def document(
+    *, version: str, api_keys: bool = False, unknown_fields: Literal["refuse", "warn"] = "refuse"
+) -> dict[str, Any]:
+    """The OpenAPI 3.1 document.
+
+    ``api_keys``: whether a request must carry one. ``unknown_fields``: as in `bento.settings.Settings`.
+    """
+    user = {
+        "name": "user_id",
+        "in": "path",
+        "required": True,
+        "description": "An unknown user gets the mean user's ranking.",
+        "schema": USER_ID_SCHEMA,
+        "example": _EXAMPLE_USER,
+    }
+    open_paths: dict[str, _Json] = {
+        "/livez": {"get": _plain("live", "The process answers.")},
+        "/readyz": {"get": _plain("ready", "The store has what the model needs.", refused=[503])},
+    }
+    paths: dict[str, _Json] = {
+        ROUTE: {"post": _recommend(RecommendRequestOfUser, {"user_id": _EXAMPLE_USER} | _EXAMPLE)},
+        f"{ROUTE}/{{user_id}}": {"parameters": [user], "post": _recommend(RecommendRequest, _EXAMPLE, refused=[404])},
+        "/metrics": {"get": _plain("metrics", "Counts and times, in Prometheus' text format.")},
+        "/docs.json": {"get": _plain("document", "This document.", "application/json")},
+    }
+    components: _Json = {"schemas": _schemas(unknown_fields), "headers": _HEADERS}
+    if api_keys:
+        components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        for operations in paths.values():
+            for method in operations.keys() & {"get", "post"}:
+                operations[method]["security"] = [{"key": []}]
+                operations[method]["responses"]["401"] = _refusal(401)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Hexbite",
+            "version": version,
+            "description": "Ranks the restaurants near a person.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "."}],
+        "paths": paths | open_paths,
+        "components": components,
+    }
+
+
+def _schemas(unknown_fields: Literal["refuse", "warn"]) -> dict[str, _Json]:
+    _, definitions = models_json_schema(
+        [
+            (RecommendRequest, "validation"),
+            (RecommendRequestOfUser, "validation"),
+            (RecommendResponse, "serialization"),
+            (ErrorResponse, "serialization"),
+        ],
+        ref_template="#/components/schemas/{model}",
+    )
+    schemas: dict[str, _Json] = definitions["$defs"]
+    schemas["ErrorDetail"]["properties"]["code"]["enum"] = [refusal.code for refusal in (*TABLE.values(), OVERLOADED)]
+    if unknown_fields == "warn":
+        for request in (RecommendRequest, RecommendRequestOfUser):
+            del schemas[request.__name__]["additionalProperties"]
+    return schemas
+
+
+def _recommend(request: type[RecommendRequest], example: _Json, refused: Iterable[int] = ()) -> _Json:
+    """The operation: who asks is told by a path or by the body of ``request``."""
+    answers = {200: _answer("Restaurants, best first.", RecommendResponse, "X-Hexbite-Truncated", "X-Hexbite-Warning")}
+    return {
+        "operationId": "recommend" if request is RecommendRequestOfUser else "recommend_user",
+        "summary": "Rank the restaurants near a person, best first.",
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": _ref("schemas", request.__name__), "example": example}},
+        },
+        "responses": _by_status(answers | {status: _refusal(status) for status in (*_REFUSED, *refused)}),
+    }
+
+
+def _plain(operation_id: str, summary: str, media_type: str = "text/plain", refused: Iterable[int] = ()) -> _Json:
+    """A route without parameters, and what is refused of it."""
+    schema = {"type": "object" if media_type == "application/json" else "string"}
+    answers = {200: {"description": summary, "headers": _headers(), "content": {media_type: {"schema": schema}}}}
+    return {
+        "operationId": operation_id,
+        "summary": summary,
+        "responses": _by_status(answers | {status: _refusal(status) for status in (405, *refused)}),
+    }
+
+
+def _refusal(status: int) -> _Json:
+    """What a client sees of an error: its code, its message as the example, and the headers that go with it."""
+    refused = refuse(status, headers={"allow": "POST"} if status == 405 else None)
+    answer = _answer(TABLE[status].message, ErrorResponse, *(name for name in _HEADERS if name in refused.headers))
+    answer["content"]["application/json"]["example"] = json.loads(bytes(refused.body))
+    return answer
+
+
+def _answer(description: str, model: type[RecommendResponse | ErrorResponse], *headers: str) -> _Json:
+    content = {"application/json": {"schema": _ref("schemas", model.__name__)}}
+    return {"description": description, "headers": _headers(*headers), "content": content}
+
+
+def _headers(*names: str) -> _Json:
+    return {name: _ref("headers", name) for name in (*_ALWAYS, *names)}
+
+
+def _by_status(answers: dict[int, _Json]) -> _Json:
+    return {str(status): answers[status] for status in sorted(answers)}
+
+
+def _ref(kind: str, name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/{kind}/{name}"}

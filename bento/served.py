@@ -1,0 +1,77 @@
+"""A model that answers: its artifact, the store of its schema's rows, and whether both are at hand."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Self
+
+import bentoml
+import numpy as np
+from bentoml.exceptions import BentoMLException
+
+from bento.recommend import Recommender
+from bento.settings import Settings
+from db.connections import Connections
+from db.online import FeatureStore
+from hexbite.artifact import Artifact
+from hexbite.errors import HexbiteError, ModelStoreError
+
+# A child of the framework's logger: the same handlers, the same form.
+_log = logging.getLogger("bentoml.hexbite")
+
+
+class Served:
+    """A model by its full tag, reading over connections that it shares with other models."""
+
+    def __init__(self, tag: str, artifact: Artifact, connections: Connections, settings: Settings) -> None:
+        self.tag = tag
+        self.fingerprint = artifact.schema.fingerprint
+        self._schema = artifact.schema
+        self._store = FeatureStore(connections, artifact.schema)
+        self.recommender = Recommender(tag, artifact, self._store, settings.max_candidates, settings.max_feature_age_s)
+        self._rehearsals = connections.most
+        self._is_warm = False
+        self._unready_reason = "not checked yet"
+        self._refilled: tuple[str, ...] = ()
+
+    @classmethod
+    def load(cls, tag: str, connections: Connections, settings: Settings) -> Self:
+        """The model with a tag of the model store. Raises ModelStoreError, ArtifactError."""
+        try:
+            model = bentoml.models.get(tag)
+        except (BentoMLException, ValueError) as error:
+            raise ModelStoreError(
+                f"the model store has no {tag!r}; `bentoml models list` shows what it has, "
+                "`python -m training train` makes one"
+            ) from error
+        return cls(str(model.tag), Artifact.load(Path(model.path)), connections, settings)
+
+    async def unready_reason(self, probe: Connections) -> str:
+        """Why it cannot answer, asked over connections of its own; empty where it can."""
+        try:
+            self._schema.context_rows(np.empty(0))  # raises where a request cannot tell a feature
+            reason, refilled = "", await self._store.check(probe)
+            await self._warm()
+            if refilled and refilled != self._refilled:
+                _log.warning("%s: loaded with other fills than it was trained with: %s", self.tag, ", ".join(refilled))
+            self._refilled = refilled
+        except HexbiteError as error:
+            reason = str(error)
+        except Exception as error:  # noqa: BLE001 - raised, it would hang the framework's probe for its whole timeout
+            _log.exception("%s: the readiness check failed", self.tag)
+            reason = repr(error)
+        if reason != self._unready_reason:
+            self._unready_reason = reason
+            if reason:
+                _log.error("not ready: %s", reason)
+            else:
+                _log.info("ready: model %s, schema %s", self.tag, self.fingerprint[:12])
+        return reason
+
+    async def _warm(self) -> None:
+        """Take every way of a request once, on every connection, so that the first is as fast as the next."""
+        if not self._is_warm:
+            await asyncio.gather(*(self.recommender.rehearse() for _ in range(self._rehearsals)))
+            self._is_warm = True
