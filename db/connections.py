@@ -137,7 +137,9 @@ class _Loan:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._connection is not None:
-            self._connections.give_back(self._connection, sound=error is None)
+            # What the server itself refused or ended is over; anything else leaves its answer on the wire.
+            is_over = error is None or (isinstance(error, asyncpg.PostgresError) and not self._connection.is_closed())
+            self._connections.give_back(self._connection, sound=is_over)
         try:
             await self._timeout.__aexit__(kind, error, traceback)
         except TimeoutError as late:
@@ -159,6 +161,8 @@ def _translated(error: BaseException) -> StoreError | None:
             | asyncpg.OperatorInterventionError()
             | asyncpg.InsufficientResourcesError()
             | asyncpg.InterfaceError()
+            # A connection that the server has just closed, before the driver has noticed.
+            | asyncpg.InternalClientError()
         ):
             return StoreUnavailable(f"the feature store cannot be reached: {error}")
         case asyncpg.InvalidParameterValueError() if "hexbite_reader" in str(error):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import psycopg
@@ -61,5 +61,13 @@ def vacuum(dsn: str) -> bool:
         if row[0]:
             connection.execute("VACUUM (ANALYZE, SKIP_LOCKED) users, restaurants")
         else:
-            connection.execute(SQL["analyse"])
+            _analyse_unless_locked(connection)
         return bool(row[0])
+
+
+def _analyse_unless_locked(connection: psycopg.Connection[Any]) -> None:
+    # The lock first and by itself: in the function it would be waited for with a snapshot, and who builds an index
+    # CONCURRENTLY waits for snapshots with the lock.
+    with suppress(psycopg.errors.LockNotAvailable), connection.transaction():
+        connection.execute("LOCK TABLE users, restaurants IN SHARE UPDATE EXCLUSIVE MODE NOWAIT")
+        connection.execute(SQL["analyse"])

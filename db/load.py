@@ -58,7 +58,7 @@ def load(dsn: str, folder: Path, *, mode: Mode = "replace") -> dict[str, Loaded]
             loaded = _merge(connection, schema, tables, mode)
     with progress("vacuuming") as advance:
         if not vacuum(dsn):
-            advance(0, "left to autovacuum: this user may not")
+            advance(0, "left to autovacuum: this user may only analyse")
     return loaded
 
 

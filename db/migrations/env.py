@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 from alembic import context
 from alembic.util import CommandError
+from psycopg.errors import Diagnostic
 
 from db.migrate import LOCK_TIMEOUT, MIGRATOR_LOCK, engine
 from db.migrations.locks import one_at_a_time
@@ -26,8 +29,14 @@ def print_script() -> None:
     output("RESET lock_timeout;\n")
 
 
+def show_warning(notice: Diagnostic) -> None:
+    if notice.severity_nonlocalized == "WARNING":
+        print(f"warning: {notice.message_primary}", file=sys.stderr)
+
+
 def migrate(dsn: str) -> None:
     with engine(dsn).connect() as connection:
+        connection.connection.driver_connection.add_notice_handler(show_warning)  # type: ignore[union-attr]
         connection.execution_options(isolation_level="AUTOCOMMIT")
         connection.exec_driver_sql(one_at_a_time(), execution_options={"no_parameters": True})
         # For the session, not for a transaction: the current revision is read before the first one begins.

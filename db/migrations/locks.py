@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from db import migrate
 from hexbite.errors import StoreError
 
 _LOOK_EVERY_S: Final = 0.03
+_SPEAK_AFTER_S: Final = 2.0
 
 _BLOCKERS: Final = """
 SELECT pid, usename, application_name, backend_type, state, xact_start
@@ -36,6 +38,9 @@ BEGIN
     FOR asked IN 0..{asked} LOOP
         IF pg_try_advisory_lock({key}) THEN
             RETURN;
+        END IF;
+        IF asked = 1 THEN
+            RAISE WARNING 'waiting for another migrator';
         END IF;
         COMMIT;
         PERFORM pg_sleep({migrate.ASK_EVERY_S});
@@ -79,11 +84,15 @@ def insist(connection: Connection, attempt: Callable[[], None], *, patience_s: f
 def _describe(blockers: Sequence[Any], waited_s: float) -> str:
     if not blockers:
         return f"other sessions held locks that this revision needs for {waited_s:.0f} s; run the command again"
-    sessions = ", ".join(_describe_session(blocker) for blocker in blockers)
     return (
-        f"for {waited_s:.0f} s this revision has waited for a lock of {sessions}; end that transaction, or the session "
-        "by SELECT pg_terminate_backend(PID), and run the command again: it goes on where it stopped"
+        f"for {waited_s:.0f} s this revision has waited for a lock of {_describe_sessions(blockers)}; end that "
+        "transaction, or the session by SELECT pg_terminate_backend(PID), and run the command again: it goes on where "
+        "it stopped"
     )
+
+
+def _describe_sessions(blockers: Sequence[Any]) -> str:
+    return ", ".join(_describe_session(blocker) for blocker in blockers)
 
 
 def _describe_session(blocker: Any) -> str:
@@ -123,8 +132,12 @@ class _Lookout:
             return
         try:
             with self._engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+                speak_at = time.monotonic() + _SPEAK_AFTER_S
                 while not self._is_over.wait(_LOOK_EVERY_S):
                     self.seen = connection.exec_driver_sql(_BLOCKERS, (self._waiting_pid,)).fetchall() or self.seen
+                    if self.seen and time.monotonic() > speak_at:
+                        speak_at = float("inf")
+                        print(f"waiting for {_describe_sessions(self.seen)}", file=sys.stderr)
         except (DBAPIError, psycopg.Error):
             # No connection is free, say: then the error will name nobody.
             return

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from db.load import load
+from db.migrate import upgrade
 from db.move import move
 from hexbite.errors import DataError, StoreError, StoreUnavailable
 from hexbite.features import Feature, FeatureSchema
@@ -286,8 +287,13 @@ def test_a_moved_restaurant_has_its_new_cell_in_every_schema(
         move(migrated_database, 3, 91, 1)
 
 
-def test_a_store_without_tables_or_away_is_an_error_that_says_so(fresh_database: str, folder: Path) -> None:
-    with pytest.raises(StoreError, match="python -m db upgrade"):
+def test_a_store_without_tables_with_old_ones_or_away_is_an_error_that_says_so(
+    fresh_database: str, folder: Path
+) -> None:
+    with pytest.raises(StoreError, match="no tables yet; run: python -m db upgrade"):
+        load(fresh_database, folder)
+    upgrade(fresh_database, "0002")
+    with pytest.raises(StoreError, match="old tables; run: python -m db upgrade"):
         load(fresh_database, folder)
     with pytest.raises(StoreUnavailable, match="cannot be reached"):
         load("postgresql://127.0.0.1:1/none", folder)

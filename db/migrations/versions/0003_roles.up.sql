@@ -61,8 +61,8 @@ GRANT SELECT ON alembic_version TO hexbite_loader;
 GRANT EXECUTE ON FUNCTION pack_restaurant(bigint, double precision, double precision, real[])
    TO hexbite_reader, hexbite_loader;
 
--- A merge is planned on fresh statistics. Before Postgres 17 only the owner may ANALYZE a table; what it does is safe
--- to lend. (A VACUUM cannot be lent: no function can run one.)
+-- A merge is planned on fresh statistics. Before Postgres 17 only the owner may ANALYZE a table, and lends
+-- that by a function. (A VACUUM cannot be lent: no function can run one.)
 CREATE FUNCTION analyse_features() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
@@ -97,7 +97,7 @@ BEGIN
         EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO hexbite_loader', current_database());
         EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
     ELSE
-        RAISE NOTICE 'only the owner of database % can keep readers from making temporary tables: GRANT TEMPORARY ON DATABASE % TO hexbite_loader; REVOKE TEMPORARY ON DATABASE % FROM PUBLIC;',
+        RAISE WARNING 'only the owner of database % can keep readers from making temporary tables: GRANT TEMPORARY ON DATABASE % TO hexbite_loader; REVOKE TEMPORARY ON DATABASE % FROM PUBLIC;',
                      current_database(), quote_ident(current_database()), quote_ident(current_database());
     END IF;
 END
