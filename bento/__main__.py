@@ -59,7 +59,7 @@ async def _checked(tag: str) -> str:
     """The full tag of a model that the store can serve. Raises HexbiteError where it cannot."""
     connections = Connections(store_dsn(StoreSettings()), most=1, timeout_s=10)
     try:
-        served = Served.load(tag, connections, Settings())
+        served = Served.load(tag, connections, Settings.from_environment())
         reason = await served.unready_reason(connections)
     finally:
         await connections.close()

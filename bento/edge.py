@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Match
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import hexbite
@@ -176,6 +176,9 @@ class Edge:
                 if body is None:
                     return refuse(413, f"the body is larger than {self._settings.max_body_bytes} bytes")
                 is_read = True
+                if not body and headers.get(b"content-length", b"0") != b"0":
+                    # The server does not read the body of a request that asks for HTTP/2 in passing (Upgrade: h2c).
+                    return refuse(400, "the body was lost to a request for an upgrade; ask without an Upgrade header")
                 assert self._lane.recommend is not None
                 request = RecommendRequest.model_validate_json(body or b"{}")
                 return await self._lane.recommend(request, _user_id(request, path_user_id))
@@ -216,21 +219,26 @@ class Edge:
         """The answer to what is no recommendation and yet not the framework's; None for what is."""
         path = scope["path"]
         if path in _HEALTH:
-            return None
+            return self._refuse_route(scope)
         if not self._may(headers):
             return refuse(401)
         closed = (path == "/metrics" and not self._settings.metrics) or (path in _DOCS and not self._settings.docs)
-        matches = [route.matches(scope)[0] for route in self._application.routes]
         if path in ("/metrics", "/docs.json") and not closed:
             if scope["method"] not in ("GET", "HEAD"):
                 return refuse(405, headers={"allow": "GET, HEAD"})
             if path == "/docs.json":
                 return JSONResponse(self._document)
             return Response(await asyncio.to_thread(metrics.text), media_type=CONTENT_TYPE_LATEST)
-        if closed or Match.FULL not in matches:
-            is_method = not closed and Match.PARTIAL in matches
-            return refuse(405, headers={"allow": "GET, HEAD"}) if is_method else refuse(404)
-        return None
+        return refuse(404) if closed else self._refuse_route(scope)
+
+    def _refuse_route(self, scope: Scope) -> Response | None:
+        """A refusal of a path or a method that the framework does not have; None for what it has."""
+        matches = [(route.matches(scope)[0], route) for route in self._application.routes]
+        if any(match is Match.FULL for match, _ in matches):
+            return None
+        partial = [route for match, route in matches if match is Match.PARTIAL and isinstance(route, Route)]
+        methods = sorted({method for route in partial for method in route.methods or ()})
+        return refuse(405, headers={"allow": ", ".join(methods)}) if methods else refuse(404)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, request_id: bytes) -> None:
         """Let the framework answer."""

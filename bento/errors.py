@@ -44,6 +44,9 @@ _STATUS: Final = ((StoreTimeout, 504), (TimeoutError, 504), (StoreUnavailable, 5
 
 _HEADERS: Final = {429: {"retry-after": "1"}, 503: {"retry-after": "1"}, 401: {"www-authenticate": "Bearer"}}
 
+_LONGEST_MESSAGE: Final = 400
+_LONGEST_FIELD: Final = 200
+
 # A child of the framework's logger: the same handlers, the same form.
 _log = logging.getLogger("bentoml.hexbite")
 
@@ -52,7 +55,11 @@ class Refused(JSONResponse):
     """An answer in the error form; ``code`` is the one in it."""
 
     def __init__(self, status: int, reason: Refusal, field: str | None, headers: Mapping[str, str]) -> None:
-        body = ErrorResponse(error=ErrorDetail(code=reason.code, message=reason.message, field=field))
+        # A client's own words may be in it, and they may be long.
+        named = None if field is None else field[:_LONGEST_FIELD]
+        body = ErrorResponse(
+            error=ErrorDetail(code=reason.code, message=reason.message[:_LONGEST_MESSAGE], field=named)
+        )
         super().__init__(body.model_dump(), status_code=status, headers=headers)
         self.code = reason.code
 

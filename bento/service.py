@@ -10,6 +10,7 @@ from typing import Final
 
 import bentoml
 import torch
+from bentoml.exceptions import BentoMLConfigException, BentoMLException, NotFound
 from bentoml.models import BentoModel
 from pydantic_core import to_json
 from starlette.responses import Response
@@ -26,11 +27,14 @@ from bento.settings import Settings
 from bento.shadow import Shadow
 from db.connections import Connections
 from db.settings import StoreSettings, store_dsn
-from hexbite.errors import HexbiteError, InvalidRequestError, StoreUnavailable
+from hexbite.errors import HexbiteError, InvalidRequestError, SettingsError, StoreUnavailable
 
 # A child of the framework's logger: the same handlers, the same form.
 _log = logging.getLogger("bentoml.hexbite")
-_settings: Final = Settings()
+try:
+    _settings: Final = Settings.from_environment()
+except SettingsError as error:
+    raise BentoMLConfigException(str(error)) from None  # which the framework's commands print as one line
 
 # While a store stands still, so many requests at a time find out whether it still does.
 _LEAST_IN_FLIGHT: Final = 4
@@ -51,17 +55,30 @@ _follows_deployments: Final = _settings.model is None and _built_with is None
 logs.configure(_settings.log_format)
 
 
+def _at_hand(tag: str) -> str:
+    """The tag of a model. Raises NotFound, one line in the framework's commands, where the model store lacks it."""
+    if _built_with is None:
+        try:
+            bentoml.models.get(tag)
+        except BentoMLException:
+            raise NotFound(
+                f"the model store has no {tag!r}; `bentoml models list` shows what it has, "
+                "`python -m training train` makes one"
+            ) from None
+    return tag
+
+
 # The framework's own request metrics know neither `/recommend` nor what a path is made of.
 @bentoml.service(name="hexbite", traffic={"timeout": _settings.request_timeout_s}, metrics={"enabled": False})
 class Hexbite:
     """Ranks the restaurants near a person by features that it reads from Postgres for every request."""
 
-    model = BentoModel(_settings.model or _built_with or deployed() or "hexbite:latest")
+    model = BentoModel(_at_hand(_settings.model or _built_with or deployed() or "hexbite:latest"))
     # Named here so that a build puts them into the image too.
     if _settings.split_model is not None:
-        split_model = BentoModel(_settings.split_model)
+        split_model = BentoModel(_at_hand(_settings.split_model))
     if _settings.shadow_model is not None:
-        shadow_model = BentoModel(_settings.shadow_model)
+        shadow_model = BentoModel(_at_hand(_settings.shadow_model))
 
     def __init__(self) -> None:
         # One request is too small to share among threads; workers are the way to use more cores.

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from hexbite.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -23,6 +28,13 @@ def _sha256(digest: str) -> str:
     if not _SHA256.fullmatch(digest):
         raise ValueError("HEXBITE_API_KEYS holds something that is no SHA-256; make keys with: python -m bento key")
     return digest
+
+
+def _said(detail: ErrorDetails) -> str:
+    message = detail["msg"].removeprefix("Value error, ")
+    if not detail["loc"] or message.startswith("HEXBITE_"):
+        return message
+    return f"HEXBITE_{str(detail['loc'][0]).upper()}: {message[:1].lower()}{message[1:]}"
 
 
 class Settings(BaseSettings):
@@ -73,6 +85,17 @@ class Settings(BaseSettings):
         if (self.split_model is None) != (self.split_share == 0):
             raise ValueError("HEXBITE_SPLIT_MODEL and HEXBITE_SPLIT_SHARE are set together or not at all")
         return self
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """The settings of this process. Raises SettingsError that names each variable that cannot be used."""
+        try:
+            return cls()
+        except ValidationError as error:
+            said = (
+                _said(detail) for detail in error.errors(include_input=False, include_url=False, include_context=False)
+            )
+            raise SettingsError("; ".join(said)) from None
 
     @property
     def store_timeout_s(self) -> float:

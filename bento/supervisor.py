@@ -6,10 +6,12 @@ connects then is accepted by nobody and cut off. Both are mended in a subclass t
 
 from __future__ import annotations
 
-import logging
+import ctypes
 import select
 import signal
 import socket
+import struct
+import sys
 from collections.abc import Generator
 from contextlib import suppress
 from typing import Any, Final
@@ -18,14 +20,20 @@ from bentoml._internal.utils import circus as framework  # its arbiter cannot be
 from circus.exc import ConflictError
 from tornado import gen
 
-# A child of the framework's logger: the same handlers, the same form.
-_log = logging.getLogger("bentoml.hexbite")
-
 # Between looks for dead workers where no signal told of one.
 _LOOK_S: Final = 1.0
 
-# How long the queue of a listening socket is waited for to be empty.
+# How long a handshake that has begun may take, and how long the queue of a listening socket is waited for to be empty.
+_HANDSHAKE_S: Final = 0.05
 _EMPTY_S: Final = 0.5
+_POLL_S: Final = 0.001
+
+# Linux's number, which Python's socket module does not know.
+_SO_ATTACH_FILTER: Final = 26
+
+# Classic BPF over the TCP header: of the byte of flags, SYN and ACK; a SYN without an ACK is dropped (0 bytes of it are
+# kept), everything else passes.
+_DROP_OPENING: Final = ((0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFF))
 
 
 def install(drain_s: float) -> None:
@@ -55,12 +63,28 @@ def install(drain_s: float) -> None:
 
         @gen.coroutine
         def _stop_listening(self, listening: socket.socket) -> Generator[Any, Any, None]:
-            # A moment at which everybody who was let in is with a worker.
-            looks = 0
-            while select.select([listening], [], [], 0)[0] and looks < _EMPTY_S * 1_000:
-                looks += 1
-                yield gen.sleep(0.001)
+            _let_nobody_begin(listening)
+            yield gen.sleep(_HANDSHAKE_S)
+            waited_s = 0.0
+            while select.select([listening], [], [], 0)[0] and waited_s < _EMPTY_S:
+                yield gen.sleep(_POLL_S)
+                waited_s += _POLL_S
             with suppress(OSError):  # nobody listens any more
                 listening.shutdown(socket.SHUT_RDWR)
 
     framework.Arbiter = Arbiter  # type: ignore[misc]  # the point of it
+
+
+def _let_nobody_begin(listening: socket.socket) -> None:
+    """Drop the packets that open a connection, and no others: who is in the middle of it gets to a worker.
+
+    There is no call for it. Without, a connection may arrive between the last look at the queue and the end of it.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    filters = b"".join(struct.pack("=HBBI", *instruction) for instruction in _DROP_OPENING)
+    program = ctypes.create_string_buffer(filters, len(filters))
+    # struct sock_fprog: how many, and where.
+    attached = struct.pack("@HP", len(_DROP_OPENING), ctypes.addressof(program))
+    with suppress(OSError):  # it is a unix socket, or the kernel is built without
+        listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, attached)

@@ -82,5 +82,9 @@ class InvalidRequestError(HexbiteError):
         self.field = field
 
 
+class SettingsError(HexbiteError):
+    """Something in the environment cannot be used; the message names the variable and never repeats its value."""
+
+
 class DemoError(HexbiteError):
     """The demo cannot go on; the message says why."""
