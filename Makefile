@@ -12,7 +12,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock bench-load bench-synthetic bench-training bench-serving bench-prefilter bench-stages task clean
+.PHONY: help setup demo test check format lock bench-load bench-synthetic bench-training bench-serving bench-prefilter bench-stages task \
+	image up down logs deploy audit faults fuzz bench-overload clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -70,8 +71,43 @@ bench-prefilter: $(INSTALLED) ## the read of a neighbourhood, beside PostGIS and
 bench-stages: $(INSTALLED) ## where a request's time goes, with plots in docs/performance/
 	$(BIN)/python -m tests.benchmarks.bench_stages
 
+audit: $(INSTALLED) ## known vulnerabilities of the pinned dependencies, where PyPI tells
+	$(BIN)/python ops/audit.py
+
+faults: $(INSTALLED) ## Postgres and workers broken under load, answers counted: four minutes
+	$(BIN)/python -m pytest --quiet --capture=no tests/faults
+
+bench-overload: $(INSTALLED) ## twice as many requests as it can answer, for a minute: three minutes
+	$(BIN)/python -m tests.benchmarks.bench_overload
+
+fuzz: $(INSTALLED) ## CASES=20000 requests, few of them right, to a served service: four minutes; SEED=n draws others
+	$(BIN)/python -m pytest --quiet tests/fuzz/fuzz_service.py
+
 task: $(INSTALLED) ## the whole task, 50 million rows and 5 epochs, twice: a quarter of an hour
 	$(BIN)/python -m tests.benchmarks.task
+
+# Containers. MODEL is a tag in the model store. TORCH=cpu wants TORCH_INDEX, the address of the index with torch's CPU
+# builds or a folder of wheels; pip's own folder of wheels serves where it has one.
+MODEL ?= hexbite:latest
+TORCH ?= cpu
+TORCH_INDEX ?= $(shell $(BIN)/python -m pip config get global.find-links 2>/dev/null)
+BUILD = BIN="$(BIN)" MODEL="$(MODEL)" TORCH="$(TORCH)" TORCH_INDEX="$(TORCH_INDEX)" sh
+
+image: $(INSTALLED) ## the image of MODEL=hexbite:latest, as hexbite:VERSION and hexbite:latest; TORCH=cpu or cuda
+	@image=$$($(BUILD) ops/image.sh) && docker tag "$$image" hexbite:latest && echo "$$image"
+
+up: $(INSTALLED) ## Postgres, two replicas and nginx in containers; COMPOSE_PROFILES=observe adds Prometheus and Grafana
+	@BIN="$(BIN)" sh ops/up.sh
+
+down: ## stop and remove the containers; the store stays
+	@docker compose --profile observe down
+	@echo "the store stays in the volume hexbite_store; docker volume rm hexbite_store removes it for good"
+
+logs: ## what the containers say, as it comes
+	@docker compose --profile observe logs --follow --tail 100
+
+deploy: $(INSTALLED) ## MODEL=hexbite:VERSION into both replicas, one after the other; an older one goes back
+	@$(BUILD) ops/deploy.sh
 
 clean: ## forget the demo's world; the model store and the feature store stay
 	rm -rf data/demo

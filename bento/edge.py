@@ -27,7 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import hexbite
 from bento import metrics
 from bento.admission import Admission
-from bento.errors import Refused, refuse, refuse_error, refuse_framework_error, refuse_invalid, refuse_overloaded
+from bento.errors import CODES, Refused, refuse, refuse_error, refuse_framework_error, refuse_invalid, refuse_overloaded
 from bento.keys import ApiKeys
 from bento.logs import log_access
 from bento.models import ROUTE, RecommendRequest, parse_user_id
@@ -61,12 +61,13 @@ class Lane:
     """What the service puts in place when it starts, and the edge looks at for each request.
 
     ``recommend`` answers a request of a user, ``model`` speaks where none was asked for, ``draining`` says that this
-    worker is about to end.
+    worker is about to end. ``traces`` is what the edge writes to, for the service to close.
     """
 
     recommend: Callable[[RecommendRequest, int], Awaitable[Answered]] | None = None
     model: str = ""
     draining: bool = False
+    traces: Traces | None = None
 
 
 class EdgeInstaller:
@@ -103,7 +104,9 @@ class Edge:
         self._admission = admission
         self._settings = settings
         self._keys = ApiKeys(settings.api_keys)
-        self._traces = Traces.from_environment()
+        self._traces = lane.traces = Traces.from_environment()
+        for code in CODES:
+            metrics.refusals(code)  # from the first on it counts
         self._document = document(
             version=hexbite.__version__, api_keys=bool(self._keys), unknown_fields=settings.unknown_fields
         )

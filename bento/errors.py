@@ -42,6 +42,9 @@ OVERLOADED: Final = Refusal("overloaded", "too many requests at once; try again"
 #: Our own errors -> status. Anything that is not here is a 500.
 _STATUS: Final = ((StoreTimeout, 504), (TimeoutError, 504), (StoreUnavailable, 503), (SchemaError, 503))
 
+#: Every code that an answer can carry.
+CODES: Final = (*(refusal.code for refusal in TABLE.values()), OVERLOADED.code)
+
 _HEADERS: Final = {429: {"retry-after": "1"}, 503: {"retry-after": "1"}, 401: {"www-authenticate": "Bearer"}}
 
 _LONGEST_MESSAGE: Final = 400
@@ -84,9 +87,9 @@ def refuse_error(error: Exception, request_id: str) -> Refused:
         return refuse(400, str(error), error.field)
     for kind, status in _STATUS:
         if isinstance(error, kind):
-            _log.warning("%s: %s", TABLE[status].code, error, extra={"request_id": request_id})
+            _log.warning("%s: %s, request %s", TABLE[status].code, error, request_id, extra={"request_id": request_id})
             return refuse(status)
-    _log.error("failed", exc_info=error, extra={"request_id": request_id})
+    _log.error("failed, request %s", request_id, exc_info=error, extra={"request_id": request_id})
     return refuse(500)
 
 

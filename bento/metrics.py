@@ -98,6 +98,12 @@ connections: Final = cache(_CONNECTIONS.labels)
 recommend_seconds: Final = cache(_RECOMMEND_S.labels)
 shadow: Final = cache(_SHADOW.labels)
 
+# A series that is not there before its first event makes that event invisible to `rate`.
+for _entity in ("user", "restaurant"):
+    stale_rows(_entity)
+for _outcome in ("scored", "dropped", "failed"):
+    shadow(_outcome)
+
 
 def serves(model: str, fingerprint: str, role: str, *, whether: bool) -> None:
     """This worker serves a model in a role from now on, or does not any more."""

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from pydantic import Field
 from pydantic.json_schema import models_json_schema
 
-from bento.errors import OVERLOADED, TABLE, refuse
+from bento.errors import CODES, TABLE, refuse
 from bento.models import ROUTE, USER_ID_SCHEMA, ErrorResponse, RecommendRequest, RecommendResponse, UserId
 
 _Json = dict[str, Any]
@@ -117,7 +117,7 @@ def _schemas(unknown_fields: Literal["refuse", "warn"]) -> dict[str, _Json]:
         ref_template="#/components/schemas/{model}",
     )
     schemas: dict[str, _Json] = definitions["$defs"]
-    schemas["ErrorDetail"]["properties"]["code"]["enum"] = [refusal.code for refusal in (*TABLE.values(), OVERLOADED)]
+    schemas["ErrorDetail"]["properties"]["code"]["enum"] = list(CODES)
     if unknown_fields == "warn":
         for request in (RecommendRequest, RecommendRequestOfUser):
             del schemas[request.__name__]["additionalProperties"]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import hashlib
+import itertools
 import logging
+from contextlib import suppress
 from typing import Final
 
 import bentoml
@@ -41,7 +43,10 @@ _LEAST_IN_FLIGHT: Final = 4
 
 _WATCH_S: Final = 1.0
 
-# A model that could not be served is tried again after so many looks.
+_FLUSH_S: Final = 2.0
+
+# Looks between two checks of a store that nobody else asks about, and until a model that failed is tried again.
+_LOOKS_BETWEEN_CHECKS: Final = 5
 _LOOKS_UNTIL_RETRY: Final = 15
 
 _lane: Final = Lane()
@@ -123,6 +128,9 @@ class Hexbite:
         for connections in (self._connections, self._probe):
             if connections is not None:
                 await connections.close()
+        if _lane.traces is not None:
+            with suppress(TimeoutError):  # a collector that is away may not hold back the end
+                await asyncio.wait_for(asyncio.to_thread(_lane.traces.close), _FLUSH_S)
 
     async def __is_ready__(self) -> bool:
         """Whether every feature of each model is at hand: in a store that can be reached, or in a request."""
@@ -164,10 +172,12 @@ class Hexbite:
         return served
 
     async def _look_after(self) -> None:
-        """Every second: tell how busy this worker is, and follow what is deployed."""
+        """Every second: tell how busy this worker is and, now and then, how it is; follow what is deployed."""
         looks_until_retry = 0
-        while True:
+        for look in itertools.count(1):
             await asyncio.sleep(_WATCH_S)
+            if look % _LOOKS_BETWEEN_CHECKS == 0:
+                await self.__is_ready__()
             metrics.in_flight.set(_admission.in_flight)
             metrics.in_flight_limit.set(int(_admission.limit))
             if self._connections is not None:

@@ -78,7 +78,12 @@ class Settings(BaseSettings):
     @field_validator("api_keys", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        digests = tuple(part.strip() for part in value.split(",") if part.strip())
+        if not digests:  # who set it did not mean an open service
+            raise ValueError("HEXBITE_API_KEYS is set and holds no digest; make keys with: python -m bento key")
+        return digests
 
     @model_validator(mode="after")
     def _require_a_split_model_for_its_share(self) -> Settings:

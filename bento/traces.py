@@ -27,6 +27,7 @@ class Traces:
     def __init__(self, provider: TracerProvider) -> None:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+        self._provider = provider
         self._tracer = provider.get_tracer("hexbite")
         self._propagator = TraceContextTextMapPropagator()
 
@@ -45,6 +46,10 @@ class Traces:
         provider = TracerProvider(resource=Resource.create({"service.name": name}))
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         return cls(provider)
+
+    def close(self) -> None:
+        """Send what has not been sent yet: the server's end by a signal leaves no time for that."""
+        self._provider.shutdown()
 
     def record(
         self,

@@ -10,8 +10,10 @@ import asyncio
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final
+from urllib.parse import quote, urlencode
 
 import asyncpg
+from psycopg.conninfo import conninfo_to_dict
 
 from hexbite.errors import StoreError, StoreTimeout, StoreUnavailable
 
@@ -33,6 +35,20 @@ _STATEMENT_SHARE: Final = 0.9
 
 _CLOSE_S: Final = 5.0
 
+# Of an address, what the driver takes as arguments of the same name, and what it takes from nowhere but an address.
+_ARGUMENTS: Final = ("user", "password", "passfile", "service", "target_session_attrs", "krbsrvname", "gsslib")
+_TLS: Final = (
+    "sslmode",
+    "sslnegotiation",
+    "sslcert",
+    "sslkey",
+    "sslpassword",
+    "sslrootcert",
+    "sslcrl",
+    "ssl_min_protocol_version",
+    "ssl_max_protocol_version",
+)
+
 
 class Connections:
     """At most ``most`` connections to ``dsn``, opened when they are needed; the last given back is the next lent.
@@ -42,7 +58,8 @@ class Connections:
     """
 
     def __init__(self, dsn: str, *, most: int, timeout_s: float) -> None:
-        self._dsn = dsn
+        self._where, options = _dsn_to_arguments(dsn), conninfo_to_dict(dsn).get("options")
+        self._session = SESSION | ({} if options is None else {"options": str(options)})
         self._timeout_s = timeout_s
         self._statement_timeout_ms = max(1, round(timeout_s * _STATEMENT_SHARE * 1_000))
         self._free = asyncio.Semaphore(most)
@@ -87,11 +104,11 @@ class Connections:
                     break
             else:
                 connection = await asyncpg.connect(
-                    self._dsn,
+                    **self._where,
                     timeout=self._timeout_s,
                     # Statements stay prepared for as long as the connection lives.
                     max_cached_statement_lifetime=0,
-                    server_settings=SESSION | {"statement_timeout": str(self._statement_timeout_ms)},
+                    server_settings=self._session | {"statement_timeout": str(self._statement_timeout_ms)},
                 )
         except BaseException:  # a cancelled wait too must give its place back
             self._free.release()
@@ -150,6 +167,25 @@ class _Loan:
             raise ours from error
 
 
+def _dsn_to_arguments(dsn: str) -> dict[str, Any]:
+    """An address as the driver's arguments, read by libpq as everywhere else.
+
+    The driver's own reading stops at a ``#`` in a password and shows what it found there; and what it does not know of
+    libpq's options (``connect_timeout``, ``channel_binding``) it would ask the server for as settings.
+    """
+    parts = {name: str(value) for name, value in conninfo_to_dict(dsn).items() if value != ""}
+    arguments: dict[str, Any] = {name: parts[name] for name in _ARGUMENTS if name in parts}
+    if "dbname" in parts:
+        arguments["database"] = parts["dbname"]
+    if "host" in parts:
+        arguments["host"] = parts["host"].split(",")
+    if "port" in parts:
+        ports = [int(port or 5432) for port in parts["port"].split(",")]
+        arguments["port"] = ports if len(ports) > 1 else ports[0]
+    tls: dict[str, str] = {name: parts[name] for name in _TLS if name in parts}
+    return arguments | ({"dsn": f"postgresql://?{urlencode(tls, quote_via=quote)}"} if tls else {})
+
+
 def _translated(error: BaseException) -> StoreError | None:
     """What the driver raised as one of our own errors, in this one place; None for what is not the driver's."""
     match error:
@@ -160,6 +196,8 @@ def _translated(error: BaseException) -> StoreError | None:
             | asyncpg.PostgresConnectionError()
             | asyncpg.OperatorInterventionError()
             | asyncpg.InsufficientResourcesError()
+            | asyncpg.InvalidAuthorizationSpecificationError()  # a wrong password among them
+            | asyncpg.InvalidCatalogNameError()
             | asyncpg.InterfaceError()
             # A connection that the server has just closed, before the driver has noticed.
             | asyncpg.InternalClientError()

@@ -46,7 +46,7 @@ def store_dsn(settings: StoreSettings) -> str:
         raise StoreError("DATABASE_URL is not an address like postgresql://user@host:5432/database")
     try:
         parts = conninfo_to_dict(dsn)
-    except ProgrammingError:
+    except (ProgrammingError, UnicodeDecodeError):
         # The driver's message repeats the address.
         raise StoreError(
             "DATABASE_URL cannot be read as postgresql://user@host:5432/database; "
@@ -54,6 +54,8 @@ def store_dsn(settings: StoreSettings) -> str:
         ) from None
     if not all(port.isdecimal() for port in str(parts.get("port", "")).split(",") if port):
         raise StoreError("DATABASE_URL has a port that is no number; write special characters of a password as %XX")
+    if "@" in str(parts.get("host", "")):
+        raise StoreError("DATABASE_URL has a host with an @ in it; write special characters of a password as %XX")
     return dsn
 
 
