@@ -1,6 +1,4 @@
-"""Ask PyPI for known vulnerabilities of the pinned dependencies: status 1 where there are some, and a word where it does
-not tell.
-"""
+"""Known vulnerabilities of the pinned dependencies, as PyPI tells them: status 1 where there are some."""
 
 from __future__ import annotations
 

@@ -2,8 +2,7 @@
 
     python -m tests.benchmarks.bench_serving [--pairs N] [--seconds N] [--latency-pairs N] [--latency-seconds N]
 
-One million users, 100,000 restaurants; Postgres, service and client share this machine, two workers each. The
-yardstick
+One million users, 100,000 restaurants; Postgres, service and client share this machine, two workers each. The yardstick
 (../shared/baseline) and the judge (../shared/bench) are no part of the project; Debian has redis-server and wrk.
 """
 
@@ -20,17 +19,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
-import psutil
 
-from data.synthetic import ROWS_PER_FILE, Sizes, write_world
-from db.embedded import EmbeddedServer
-from db.load import load
-from db.migrate import upgrade
-from tests.benchmarks.programs import run
-from tests.benchmarks.servers import BENCH, figures, judge, require, service, yardstick
-
-ROUTE = "/recommend/u%d"
-CONNECTIONS = 8
+from tests.benchmarks.servers import (
+    BENCH,
+    ROUTE,
+    figures,
+    judge,
+    require,
+    saturate,
+    service,
+    site,
+    workers_mib,
+    yardstick,
+)
 
 MIXES = {
     "1,000 candidates": (),
@@ -49,12 +50,6 @@ class Empty:
     async def nothing(self) -> None:
         return None
 """
-
-
-def saturate(url: str, requests: Path, seconds: int) -> dict[str, float]:
-    found = figures(judge("saturate.sh", url, ROUTE, str(requests), str(seconds), str(CONNECTIONS)))
-    found["not_200"] = found["non_2xx"] + found["socket_errors"]
-    return found
 
 
 def open_loop(url: str, requests: Path, rps: int, seconds: int) -> dict[str, float]:
@@ -110,20 +105,8 @@ def start_and_memory(environment: dict[str, str], scratch: Path, requests: Path,
             firsts.append(times[0])
             medians.append(statistics.median(times))
     print(f"first request {statistics.median(firsts):.1f} ms, median {statistics.median(medians):.1f} ms")
-    port = int(url.rpartition(":")[2])
-    workers = []
-    for process in psutil.process_iter(["cmdline"]):
-        with contextlib.suppress(psutil.Error):
-            if "_bentoml_impl.worker.service" in " ".join(process.info["cmdline"] or ()) and any(
-                ancestor_serves(parent, port) for parent in process.parents()
-            ):
-                workers.append(process.memory_info().rss / 2**20)
-    print(f"resident memory of the workers after all of it: {', '.join(f'{rss:.0f} MiB' for rss in workers)}")
-
-
-def ancestor_serves(process: psutil.Process, port: int) -> bool:
-    command = process.cmdline()
-    return "serve" in command and str(port) in command
+    workers = ", ".join(f"{resident_mib:.0f} MiB" for resident_mib in workers_mib(url))
+    print(f"resident memory of the workers after all of it: {workers}")
 
 
 def main() -> None:
@@ -138,19 +121,7 @@ def main() -> None:
     require("wrk")
     with tempfile.TemporaryDirectory(prefix="hexbite-bench-") as folder, contextlib.ExitStack() as stack:
         scratch = Path(folder)
-        world = scratch / "world"
-        write_world(world, Sizes(1_000_000, 100_000, ROWS_PER_FILE, 1_000, 0), seed=7)
-        server = EmbeddedServer(scratch / "home")
-        dsn = server.ensure_running()
-        stack.callback(server.stop)
-        upgrade(dsn)
-        load(dsn, world)
-        environment = os.environ | {
-            "DATABASE_URL": dsn,
-            "BENTOML_HOME": str(scratch / "bentoml"),
-            "BENTOML_DO_NOT_TRACK": "True",
-        }
-        run([sys.executable, "-m", "training", "train", "--data", str(world), "--epochs", "1"], environment)
+        world, environment = stack.enter_context(site(scratch))
         mixes = {}
         for name, options in MIXES.items():
             mixes[name] = scratch / f"{name.replace(' ', '-')}.tsv"

@@ -9,15 +9,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
+import psutil
 
-from tests.benchmarks.programs import ROOT
+from data.synthetic import ROWS_PER_FILE, Sizes, write_world
+from db.embedded import EmbeddedServer
+from db.load import load
+from db.migrate import upgrade
+from tests.benchmarks.programs import ROOT, run
 
 SHARED = ROOT.parent / "shared"
 BENCH, BASELINE = SHARED / "bench", SHARED / "baseline"
+
+ROUTE = "/recommend/u%d"
+CONNECTIONS = 8
 
 
 def require(*programs: str) -> None:
@@ -78,6 +86,40 @@ def service(environment: Mapping[str, str], scratch: Path, target: str = ".", wo
 
 
 @contextmanager
+def site(scratch: Path) -> Iterator[tuple[Path, dict[str, str]]]:
+    """One million users and 100,000 restaurants drawn, loaded and trained on: the world, and what commands need."""
+    world = scratch / "world"
+    write_world(world, Sizes(1_000_000, 100_000, ROWS_PER_FILE, 1_000, 0), seed=7)
+    server = EmbeddedServer(scratch / "home")
+    try:
+        dsn = server.ensure_running()
+        upgrade(dsn)
+        load(dsn, world)
+        environment = os.environ | {
+            "DATABASE_URL": dsn,
+            "BENTOML_HOME": str(scratch / "bentoml"),
+            "BENTOML_DO_NOT_TRACK": "True",
+        }
+        run([sys.executable, "-m", "training", "train", "--data", str(world), "--epochs", "1"], environment)
+        yield world, environment
+    finally:
+        server.stop()
+
+
+def workers_mib(url: str) -> list[float]:
+    """Resident memory of each worker that serves at an address."""
+    port = url.rpartition(":")[2]
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        with suppress(psutil.Error):
+            if "_bentoml_impl.worker.service" in (process.info["cmdline"] or ()) and any(
+                {"serve", port} <= set(parent.cmdline()) for parent in process.parents()
+            ):
+                found.append(process.memory_info().rss / 2**20)
+    return found
+
+
+@contextmanager
 def yardstick(world: Path, scratch: Path) -> Iterator[str]:
     """The baseline's server with the baseline's model and features in Redis: its address, once it answers."""
     redis_port, port = free_port(), free_port()
@@ -108,3 +150,10 @@ def judge(*command: str) -> str:
 def figures(line: str) -> dict[str, float]:
     """``name 1.5`` pairs of a line of the judge's."""
     return {name: float(value) for name, value in re.findall(r"([a-z_0-9]+) (-?\d+(?:\.\d+)?)(?= |$)", line)}
+
+
+def saturate(url: str, requests: Path, seconds: int) -> dict[str, float]:
+    """Eight connections that ask again as soon as they are answered."""
+    found = figures(judge("saturate.sh", url, ROUTE, str(requests), str(seconds), str(CONNECTIONS)))
+    found["not_200"] = found["non_2xx"] + found["socket_errors"]
+    return found
