@@ -25,9 +25,14 @@ class Admission:
         self.limit = float(most)
         self.in_flight = 0
 
+    @property
+    def is_full(self) -> bool:
+        """Whether `enter` would refuse now."""
+        return self.in_flight >= self.limit
+
     def enter(self) -> bool:
         """Whether one more may be worked on; it must then `leave`."""
-        if self.in_flight >= self.limit:
+        if self.is_full:
             return False
         self.in_flight += 1
         return True

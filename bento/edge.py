@@ -44,6 +44,9 @@ _JSON: Final = b"application/json"
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
+# Made once: there are many of them when there is no time for any.
+_OVERLOADED: Final = refuse_overloaded()
+
 _Headers = list[tuple[bytes, bytes]]
 
 
@@ -132,17 +135,11 @@ class Edge:
     ) -> None:
         """Answer `/recommend` and `/recommend/{user_id}`, and write down how that went."""
         started, started_ns = time.perf_counter(), time.time_ns()
-        answer: Answered | Refused
-        if self._admission.enter():
-            try:
-                answer = await self._answer(scope, headers, receive, request_id)
-            finally:
-                self._admission.leave(time.perf_counter() - started)
-        else:
-            answer = refuse_overloaded()
+        # Where there is no room now, a body need not be read to know it.
+        answer = _OVERLOADED if self._admission.is_full else await self._answer(scope, headers, receive, request_id)
         if isinstance(answer, Refused):
             status, model = answer.status_code, self._lane.model
-            head, body, laps = answer.raw_headers, answer.body, []
+            head, body, laps = [*answer.raw_headers], answer.body, []
             metrics.refusals(answer.code).inc()
         else:
             status, model, laps = 200, answer.model, answer.laps
@@ -182,9 +179,7 @@ class Edge:
                 if not body and headers.get(b"content-length", b"0") != b"0":
                     # The server does not read the body of a request that asks for HTTP/2 in passing (Upgrade: h2c).
                     return refuse(400, "the body was lost to a request for an upgrade; ask without an Upgrade header")
-                assert self._lane.recommend is not None
-                request = RecommendRequest.model_validate_json(body or b"{}")
-                return await self._lane.recommend(request, _user_id(request, path_user_id))
+                return await self._work(body, path_user_id)
         except ClientDisconnect:
             return refuse(400, "the client went away before its body was complete")
         except ValidationError as error:
@@ -195,6 +190,18 @@ class Edge:
                 said = f"the body did not arrive within {self._settings.answer_timeout_s:g} seconds"
                 return refuse(408, said, headers={"connection": "close"})
             return refuse_error(error, request_id.decode())
+
+    async def _work(self, body: bytes, path_user_id: str) -> Answered | Refused:
+        """A recommendation, where there is room for one more: who is slow to send a body takes none."""
+        if not self._admission.enter():
+            return _OVERLOADED
+        entered = time.perf_counter()
+        try:
+            assert self._lane.recommend is not None
+            request = RecommendRequest.model_validate_json(body or b"{}")
+            return await self._lane.recommend(request, _user_id(request, path_user_id))
+        finally:
+            self._admission.leave(time.perf_counter() - entered)
 
     async def _read(self, headers: dict[bytes, bytes], receive: Receive) -> bytes | None:
         """The body, None where it is too large. Raises ClientDisconnect."""
