@@ -89,7 +89,8 @@ class Connections:
                     await self._free.acquire()
                 for _ in range(self.most):
                     self._free.release()
-                await asyncio.gather(*(connection.close() for connection in self._idle))
+                # One that the server has ended meanwhile cannot be told goodbye.
+                await asyncio.gather(*(connection.close() for connection in self._idle), return_exceptions=True)
         for connection in (*self._lent, *self._idle):
             connection.terminate()
         self._idle.clear()
