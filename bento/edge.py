@@ -167,16 +167,18 @@ class Edge:
             return refuse(404)
         if scope["method"] != "POST":
             return refuse(405, headers={"allow": "POST"})
-        if headers.get(b"content-type", _JSON).partition(b";")[0].strip().lower() != _JSON:
+        if not _is_json(headers):
             return refuse(415)
         is_read = False
         try:
             async with asyncio.timeout(self._settings.answer_timeout_s):
                 body = await self._read(headers, receive)
                 if body is None:
-                    return refuse(413, f"the body is larger than {self._settings.max_body_bytes} bytes")
+                    said = f"the body is larger than {self._settings.max_body_bytes} bytes"
+                    # Who asked before sending it (Expect: 100-continue) sends none: the next request is not its body.
+                    return refuse(413, said, headers={"connection": "close"} if b"expect" in headers else None)
                 is_read = True
-                if not body and headers.get(b"content-length", b"0") != b"0":
+                if not body and b"upgrade" in headers:
                     # The server does not read the body of a request that asks for HTTP/2 in passing (Upgrade: h2c).
                     return refuse(400, "the body was lost to a request for an upgrade; ask without an Upgrade header")
                 return await self._work(body, path_user_id)
@@ -273,6 +275,11 @@ class Edge:
             await send(message)
 
         return send_with_head
+
+
+def _is_json(headers: dict[bytes, bytes]) -> bool:
+    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
+    return encoding == b"identity" and headers.get(b"content-type", _JSON).partition(b";")[0].strip().lower() == _JSON
 
 
 def _user_id(request: RecommendRequest, path_user_id: str) -> int:

@@ -29,7 +29,7 @@ TABLE: Final[Mapping[int, Refusal]] = {
     405: Refusal("method_not_allowed", "this route does not take this method"),
     408: Refusal("too_slow_a_body", "the body did not arrive in time"),
     413: Refusal("too_large", "the body is too large"),
-    415: Refusal("unsupported_media_type", "the body must be application/json"),
+    415: Refusal("unsupported_media_type", "the body must be application/json, and not encoded otherwise"),
     429: Refusal("too_many_requests", "too many requests at once; try again"),
     500: Refusal("internal", "an internal error; the log has it under this answer's X-Request-Id"),
     503: Refusal("unavailable", "the feature store is away; try again"),

@@ -17,10 +17,9 @@ from bentoml.models import BentoModel
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from bento import logs, metrics, supervisor
+from bento import logs, metrics, server, supervisor
 from bento.admission import Admission
 from bento.deployment import built_with, deployed
-from bento.drain import drain_at_sigterm
 from bento.edge import Answered, EdgeInstaller, Lane
 from bento.models import ROUTE, RecommendRequest, RecommendResponse, unknown_fields
 from bento.recommend import Answer
@@ -109,13 +108,14 @@ class Hexbite:
     @bentoml.on_startup
     async def start(self) -> None:
         """Open this worker's connections, and say in the log where the store cannot serve the model."""
+        server.configure()
         _lane.recommend = self._answer
         await self.__is_ready__()
         # What was made until here stays: no collection needs to look at it again.
         gc.collect()
         gc.freeze()
         self._watch = asyncio.create_task(self._look_after())
-        drain_at_sigterm(_settings.drain_s, self._begin_to_drain)
+        server.drain_at_sigterm(_settings.drain_s, self._begin_to_drain)
 
     def _begin_to_drain(self) -> None:
         _lane.draining = True

@@ -23,11 +23,6 @@ from tornado import gen
 # Between looks for dead workers where no signal told of one.
 _LOOK_S: Final = 1.0
 
-# Longer than clients and proxies keep a connection (60 s is usual): who closes an idle one should be who writes to it,
-# or a request meets its end half-way.
-_KEEP_ALIVE: Final = "--timeout-keep-alive"
-_KEEP_ALIVE_S: Final = "75"
-
 # How long a handshake that has begun may take, and how long the queue of a listening socket is waited for to be empty.
 _HANDSHAKE_S: Final = 0.05
 _EMPTY_S: Final = 0.5
@@ -45,11 +40,8 @@ def install(drain_s: float) -> None:
     """In the process of the supervisor, before it makes its arbiter."""
 
     class Arbiter(framework.Arbiter):
-        def __init__(self, watchers: list[Any], *arguments: Any, **options: Any) -> None:
-            for watcher in watchers:
-                if _KEEP_ALIVE not in watcher.args:  # nobody asked for another
-                    watcher.args = [*watcher.args, _KEEP_ALIVE, _KEEP_ALIVE_S]
-            super().__init__(watchers, *arguments, **options | {"check_delay": _LOOK_S})
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options | {"check_delay": _LOOK_S})
 
         def initialize(self) -> None:
             super().initialize()
