@@ -60,7 +60,7 @@ async def _checked(tag: str) -> str:
     connections = Connections(store_dsn(StoreSettings()), most=1, timeout_s=10)
     try:
         served = Served.load(tag, connections, Settings.from_environment())
-        reason = await served.unready_reason(connections)
+        reason = await served.unready_reason(connections, log=False)
     finally:
         await connections.close()
     if reason:

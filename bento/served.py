@@ -48,8 +48,8 @@ class Served:
             ) from error
         return cls(str(model.tag), Artifact.load(Path(model.path)), connections, settings)
 
-    async def unready_reason(self, probe: Connections) -> str:
-        """Why it cannot answer, asked over connections of its own; empty where it can."""
+    async def unready_reason(self, probe: Connections, *, log: bool = True) -> str:
+        """Why it cannot answer, asked over connections of its own; empty where it can. A change is logged."""
         try:
             self._schema.context_rows(np.empty(0))  # raises where a request cannot tell a feature
             reason, refilled = "", await self._store.check(probe)
@@ -62,7 +62,7 @@ class Served:
         except Exception as error:  # noqa: BLE001 - raised, it would hang the framework's probe for its whole timeout
             _log.exception("%s: the readiness check failed", self.tag)
             reason = repr(error)
-        if reason != self._unready_reason:
+        if log and reason != self._unready_reason:
             self._unready_reason = reason
             if reason:
                 _log.error("not ready: %s", reason)

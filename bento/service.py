@@ -196,7 +196,7 @@ class Hexbite:
         assert self._connections is not None and self._probe is not None
         try:
             served = await asyncio.to_thread(Served.load, tag, self._connections, _settings)
-            reason = await served.unready_reason(self._probe)
+            reason = await served.unready_reason(self._probe, log=False)
         except HexbiteError as error:
             reason = str(error)
         if reason:

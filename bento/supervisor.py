@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import ctypes
 import select
+import shutil
 import signal
 import socket
 import struct
 import sys
+import tempfile
 from collections.abc import Generator
 from contextlib import suppress
 from typing import Any, Final
@@ -40,8 +42,14 @@ def install(drain_s: float) -> None:
     """In the process of the supervisor, before it makes its arbiter."""
 
     class Arbiter(framework.Arbiter):
-        def __init__(self, *arguments: Any, **options: Any) -> None:
-            super().__init__(*arguments, **options | {"check_delay": _LOOK_S})
+        def __init__(self, watchers: list[Any], *arguments: Any, **options: Any) -> None:
+            # Workers count in files. The framework's folder for them is shared by all services of one BENTOML_HOME, and
+            # each that starts empties it.
+            counts = tempfile.mkdtemp(prefix="hexbite-metrics-")
+            for watcher in watchers:
+                watcher.env = dict(watcher.env or {}, PROMETHEUS_MULTIPROC_DIR=counts)
+            super().__init__(watchers, *arguments, **options | {"check_delay": _LOOK_S})
+            self.exit_stack.callback(shutil.rmtree, counts, ignore_errors=True)
 
         def initialize(self) -> None:
             super().initialize()
