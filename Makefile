@@ -97,7 +97,7 @@ image: $(INSTALLED) ## the image of MODEL=hexbite:latest, as hexbite:VERSION and
 	@image=$$($(BUILD) ops/image.sh) && docker tag "$$image" hexbite:latest && echo "$$image"
 
 up: $(INSTALLED) ## Postgres, two replicas and nginx in containers; COMPOSE_PROFILES=observe adds Prometheus and Grafana
-	@BIN="$(BIN)" sh ops/up.sh
+	@$(BUILD) ops/up.sh
 
 down: ## stop and remove the containers; the store stays
 	@docker compose --profile observe down

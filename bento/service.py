@@ -17,7 +17,7 @@ from bentoml.models import BentoModel
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from bento import logs, metrics, server, supervisor
+from bento import logs, metrics, server, standby, supervisor
 from bento.admission import Admission
 from bento.deployment import built_with, deployed
 from bento.edge import Answered, EdgeInstaller, Lane
@@ -103,7 +103,7 @@ class Hexbite:
     @staticmethod
     def supervise() -> None:
         """In the supervisor of the workers, before it starts them."""
-        supervisor.install(_settings.drain_s)
+        supervisor.install(_settings.drain_s, _settings.standby)
 
     @bentoml.on_startup
     async def start(self) -> None:
@@ -114,8 +114,19 @@ class Hexbite:
         # What was made until here stays: no collection needs to look at it again.
         gc.collect()
         gc.freeze()
+        if not standby.take_place():
+            await self._stand_by()
+        self._tell()
         self._watch = asyncio.create_task(self._look_after())
         server.drain_at_sigterm(_settings.drain_s, self._begin_to_drain)
+
+    async def _stand_by(self) -> None:
+        """Until a worker that answers has ended; without connections, which are for those."""
+        if self._connections is not None and self._probe is not None:
+            await asyncio.gather(self._connections.close(), self._probe.close())
+        await standby.wait_for_place()
+        await self._follow()
+        await self.__is_ready__()
 
     def _begin_to_drain(self) -> None:
         _lane.draining = True
@@ -157,19 +168,29 @@ class Hexbite:
             self._probe = Connections(dsn, most=1, timeout_s=timeout_s)
             self._connections = Connections(dsn, most=_settings.connections, timeout_s=timeout_s)
         if self._primary is None:
-            self._primary = self._load(str(self.model.tag), "primary")
+            self._primary = self._load(str(self.model.tag))
             if _settings.split_model is not None:
-                self._split = self._load(_settings.split_model, "split")
+                self._split = self._load(_settings.split_model)
             if _settings.shadow_model is not None:
-                self._shadowing = self._load(_settings.shadow_model, "shadow")
+                self._shadowing = self._load(_settings.shadow_model)
                 self._shadow = Shadow(self._shadowing)
         return [served for served in (self._primary, self._split, self._shadowing) if served is not None]
 
-    def _load(self, tag: str, role: str) -> Served:
+    def _load(self, tag: str) -> Served:
         assert self._connections is not None
-        served = Served.load(tag, self._connections, _settings)
-        metrics.serves(served.tag, served.fingerprint, role, whether=True)
-        return served
+        return Served.load(tag, self._connections, _settings)
+
+    def _tell(self) -> None:
+        """How busy this worker is, and with what."""
+        metrics.in_flight.set(_admission.in_flight)
+        metrics.in_flight_limit.set(int(_admission.limit))
+        if self._connections is not None:
+            metrics.connections("open").set(self._connections.opened)
+            metrics.connections("lent").set(self._connections.lent)
+            metrics.connections("most").set(self._connections.most)
+        for role, served in (("primary", self._primary), ("split", self._split), ("shadow", self._shadowing)):
+            if served is not None:
+                metrics.serves(served.tag, served.fingerprint, role, whether=True)
 
     async def _look_after(self) -> None:
         """Every second: tell how busy this worker is and, now and then, how it is; follow what is deployed."""
@@ -178,12 +199,7 @@ class Hexbite:
             await asyncio.sleep(_WATCH_S)
             if look % _LOOKS_BETWEEN_CHECKS == 0:
                 await self.__is_ready__()
-            metrics.in_flight.set(_admission.in_flight)
-            metrics.in_flight_limit.set(int(_admission.limit))
-            if self._connections is not None:
-                metrics.connections("open").set(self._connections.opened)
-                metrics.connections("lent").set(self._connections.lent)
-                metrics.connections("most").set(self._connections.most)
+            self._tell()
             looks_until_retry -= 1
             if looks_until_retry < 0 and not await self._follow():
                 looks_until_retry = _LOOKS_UNTIL_RETRY
@@ -206,7 +222,7 @@ class Hexbite:
         before, self._primary = self._primary, served
         _lane.model = served.tag
         metrics.serves(before.tag, before.fingerprint, "primary", whether=False)
-        metrics.serves(served.tag, served.fingerprint, "primary", whether=True)
+        self._tell()
         _log.info("model %s answers in place of %s", served.tag, before.tag)
         return True
 

@@ -6,6 +6,7 @@ connects then is accepted by nobody and cut off. Both are mended in a subclass t
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import select
 import shutil
@@ -16,14 +17,20 @@ import sys
 import tempfile
 from collections.abc import Generator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 from bentoml._internal.utils import circus as framework  # its arbiter cannot be configured from outside
 from circus.exc import ConflictError
 from tornado import gen
 
+from bento.standby import PLACES, make_places
+
 # Between looks for dead workers where no signal told of one.
 _LOOK_S: Final = 1.0
+
+# Those that stand by are started when those that answer have had the processor to themselves.
+_STANDBY_AFTER_S: Final = 10.0
 
 # How long a handshake that has begun may take, and how long the queue of a listening socket is waited for to be empty.
 _HANDSHAKE_S: Final = 0.05
@@ -38,22 +45,36 @@ _SO_ATTACH_FILTER: Final = 26
 _DROP_OPENING: Final = ((0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFF))
 
 
-def install(drain_s: float) -> None:
-    """In the process of the supervisor, before it makes its arbiter."""
+def install(drain_s: float, standby: int) -> None:
+    """In the process of the supervisor, before it makes its arbiter; ``standby`` workers more than may answer."""
 
     class Arbiter(framework.Arbiter):
         def __init__(self, watchers: list[Any], *arguments: Any, **options: Any) -> None:
+            scratch = Path(tempfile.mkdtemp(prefix="hexbite-"))
             # Workers count in files. The framework's folder for them is shared by all services of one BENTOML_HOME, and
             # each that starts empties it.
-            counts = tempfile.mkdtemp(prefix="hexbite-metrics-")
+            (scratch / "metrics").mkdir()
+            make_places(scratch / "places", sum(watcher.numprocesses for watcher in watchers))
             for watcher in watchers:
-                watcher.env = dict(watcher.env or {}, PROMETHEUS_MULTIPROC_DIR=counts)
+                watcher.env = dict(watcher.env or {}, PROMETHEUS_MULTIPROC_DIR=str(scratch / "metrics"))
+                watcher.env[PLACES] = str(scratch / "places")
             super().__init__(watchers, *arguments, **options | {"check_delay": _LOOK_S})
-            self.exit_stack.callback(shutil.rmtree, counts, ignore_errors=True)
+            # Not with the arbiter's own clean-up: that runs before the workers have ended.
+            atexit.register(shutil.rmtree, scratch, ignore_errors=True)
 
         def initialize(self) -> None:
+            for bound in self.sockets.values():
+                # A worker listens when it can answer. Until then who asks is refused, and may ask another replica.
+                bound.listen = lambda _backlog: None
             super().initialize()
             signal.signal(signal.SIGCHLD, lambda *_: self.loop.add_callback_from_signal(self._look))
+            self.loop.call_later(_STANDBY_AFTER_S, self._begin_to_stand_by)
+
+        def _begin_to_stand_by(self) -> None:
+            for watcher in self.watchers:
+                if watcher.respawn:  # in a container it does not: there are other containers
+                    watcher.numprocesses += standby
+            self.loop.add_callback(self._look)
 
         @gen.coroutine
         def _look(self) -> Generator[Any, Any, None]:

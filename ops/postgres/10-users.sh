@@ -1,0 +1,21 @@
+#!/bin/bash
+# Runs once, when the volume is new: who may connect. Tables and what the two groups may do are the migrations'.
+set -eu
+
+psql -v ON_ERROR_STOP=1 --no-psqlrc --quiet --username postgres --dbname postgres <<'SQL'
+\getenv owner_password HEXBITE_OWNER_PASSWORD
+\getenv service_password HEXBITE_SERVICE_PASSWORD
+\getenv load_password HEXBITE_LOAD_PASSWORD
+
+CREATE ROLE hexbite_reader NOLOGIN;
+CREATE ROLE hexbite_loader NOLOGIN;
+
+-- Migrates. The service may connect as the owner and step down, so a migration wants the owner in that group.
+CREATE ROLE hexbite_owner LOGIN PASSWORD :'owner_password' IN ROLE hexbite_reader;
+CREATE ROLE hexbite_service LOGIN PASSWORD :'service_password' IN ROLE hexbite_reader;
+CREATE ROLE hexbite_load LOGIN PASSWORD :'load_password' IN ROLE hexbite_loader;
+
+CREATE DATABASE hexbite OWNER hexbite_owner;
+REVOKE CONNECT ON DATABASE hexbite FROM PUBLIC;
+GRANT CONNECT ON DATABASE hexbite TO hexbite_service, hexbite_load;
+SQL
