@@ -19,8 +19,11 @@ def new_database(server_dsn: str, name: str, template: str = "template1") -> str
 
 
 @contextmanager
-def started_server(programs: Path, folder: Path) -> Iterator[str]:
-    """A server of other programs than the embedded one's, in an empty folder: its address, while it is used."""
+def started_server(programs: Path, folder: Path, options: str = "-h ''") -> Iterator[str]:
+    """A server of other programs than the embedded one's, in an empty folder: its address, while it is used.
+
+    Over a socket; ``options`` of the server may add others.
+    """
     as_whom: list[str] = []
     if os.geteuid() == 0:  # as which Postgres will not run
         as_whom = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
@@ -34,7 +37,7 @@ def started_server(programs: Path, folder: Path) -> Iterator[str]:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")
 
     run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C")
-    run("pg_ctl", "-o", f"-k {folder} -h '' -c fsync=off", "-l", str(folder / "log"), "-w", "start")
+    run("pg_ctl", "-o", f"-k {folder} {options} -c fsync=off", "-l", str(folder / "log"), "-w", "start")
     try:
         yield f"postgresql://postgres@/postgres?host={folder}&port=5432"
     finally:

@@ -85,7 +85,8 @@ def test_saturated_scores_still_have_an_order() -> None:
 def artifact(kind: str = "ranknet") -> Artifact:
     ranker = folded(4, kind=kind)[1]
     return Artifact(
-        SCHEMA, ranker, np.array([1, 2], np.float32), np.array([3], np.float32), {"seed": 1}, {"auc": 0.9}, {"rows": 3})
+        SCHEMA, ranker, np.array([1, 2], np.float32), np.array([3], np.float32), {"seed": 1}, {"auc": 0.9}, {"rows": 3}
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
