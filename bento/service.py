@@ -124,6 +124,8 @@ class Hexbite:
         """Until a worker that answers has ended; without connections, which are for those."""
         if self._connections is not None and self._probe is not None:
             await asyncio.gather(self._connections.close(), self._probe.close())
+        # It answers nobody, and is not the worst of those that do: while it waits, nothing else would set this right.
+        metrics.ready.set(1)
         await standby.wait_for_place()
         await self._follow()
         await self.__is_ready__()
