@@ -6,7 +6,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 import httpx
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from bento.keys import new_key
 from tests.databases import started_server
@@ -266,12 +266,8 @@ def tls(line: Line) -> Iterator[Tls]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    # Not below pytest's own folder: each run of pytest closes that to the user whom the server runs as.
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        started_server(programs[-1].parent, Path(scratch), f"-h 127.0.0.1 -p {port}") as started,
-    ):
-        folder = Path(scratch)
+    with started_server(programs[-1].parent, f"-h 127.0.0.1 -p {port}") as started:
+        folder = Path(str(conninfo_to_dict(started)["host"]))
         dsn = started.replace("5432", str(port))
         certify(folder, "ca", "right")
         certify(folder, "other-ca", "wrong")

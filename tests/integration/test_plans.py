@@ -35,11 +35,11 @@ def servers() -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module", params=["the embedded", *servers()])
-def server(request: pytest.FixtureRequest, server_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(request: pytest.FixtureRequest, server_dsn: str) -> Iterator[str]:
     if request.param == "the embedded":
         yield server_dsn
     else:
-        with started_server(servers()[request.param], tmp_path_factory.mktemp("server")) as dsn:
+        with started_server(servers()[request.param]) as dsn:
             yield dsn
 
 

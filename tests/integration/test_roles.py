@@ -50,10 +50,10 @@ def one(dsn: str, statement: str) -> Any:
 
 
 @pytest.fixture(scope="module", params=["the embedded", *servers()])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(request: pytest.FixtureRequest) -> Iterator[str]:
     """A server to itself: roles are the cluster's."""
     programs = {"the embedded": _binaries(), **servers()}[request.param]
-    with started_server(programs, tmp_path_factory.mktemp("server")) as dsn:
+    with started_server(programs) as dsn:
         yield dsn
 
 
