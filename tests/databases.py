@@ -12,18 +12,17 @@ import psycopg
 
 
 def new_database(server_dsn: str, name: str, template: str = "template1") -> str:
-    """The address of a database that is as its template, whatever was there before.
-
-    Where several processes test on one server, each has databases of its own by the same names.
-    """
-    process = os.environ.get("PYTEST_XDIST_WORKER", "")
-    name += process
-    if template != "template1":
-        template += process
+    """The address of a database that is as its template, whatever was there before."""
+    name, template = named(name), template if template == "template1" else named(template)
     with psycopg.connect(server_dsn, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
     return urlsplit(server_dsn)._replace(path=f"/{name}").geturl()
+
+
+def named(database: str) -> str:
+    """A database's name on the server: several processes that test on one have databases of their own."""
+    return database + os.environ.get("PYTEST_XDIST_WORKER", "")
 
 
 @contextmanager

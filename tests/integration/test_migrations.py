@@ -15,6 +15,7 @@ import pytest
 from db import migrate
 from db.embedded import _binaries
 from hexbite.errors import StoreError, StoreUnavailable
+from tests.databases import named
 
 ROOT = Path(__file__).parents[2]
 VERSIONS = ROOT / "db" / "migrations" / "versions"
@@ -285,7 +286,7 @@ def test_the_script_for_a_dba_does_what_the_command_does(fresh_database: str, mi
 
 @pytest.fixture
 def migrated_catalog(server_dsn: str, template: str) -> list[Any]:
-    return catalog(psycopg.conninfo.make_conninfo(server_dsn, dbname=template))
+    return catalog(psycopg.conninfo.make_conninfo(server_dsn, dbname=named(template)))
 
 
 def test_the_plain_alembic_command_works_from_the_root(fresh_database: str) -> None:
