@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from random import Random
 from typing import Final, NamedTuple
 
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -43,6 +43,9 @@ _DOCS: Final = frozenset({"/", "/docs.json"})
 _JSON: Final = b"application/json"
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+
+# For request ids, which are to be unique and no secret: the system's own randomness is a call of the system each.
+_random: Final = Random()  # noqa: S311
 
 # Made once: there are many of them when there is no time for any.
 _OVERLOADED: Final = refuse_overloaded()
@@ -121,7 +124,7 @@ class Edge:
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])  # names in lower case, as ASGI has it
         given = headers.get(b"x-request-id", b"")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex.encode()
+        request_id = given if _REQUEST_ID.fullmatch(given) else b"%032x" % _random.getrandbits(128)
         path: str = scope["path"]
         if path == ROUTE or path.startswith(f"{ROUTE}/"):
             await self._recommend(scope, headers, receive, send, request_id)
