@@ -33,6 +33,7 @@ from bento.logs import log_access
 from bento.models import ROUTE, RecommendRequest, parse_user_id
 from bento.openapi import document
 from bento.recommend import Lap
+from bento.server import Door
 from bento.settings import Settings
 from bento.traces import Traces
 from hexbite.errors import InvalidRequestError
@@ -46,6 +47,9 @@ _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 # For request ids, which are to be unique and no secret: the system's own randomness is a call of the system each.
 _random: Final = Random()  # noqa: S311
+
+_GIVEN_REQUEST_ID: Final = re.compile(rb"\r\nx-request-id:[ ]*(" + _REQUEST_ID.pattern + rb")[ ]*\r\n", re.IGNORECASE)
+_STATUS_503: Final = b"HTTP/1.1 503 Service Unavailable\r\n"
 
 # Made once: there are many of them when there is no time for any.
 _OVERLOADED: Final = refuse_overloaded()
@@ -67,13 +71,15 @@ class Lane:
     """What the service puts in place when it starts, and the edge looks at for each request.
 
     ``recommend`` answers a request of a user, ``model`` speaks where none was asked for, ``draining`` says that this
-    worker is about to end. ``traces`` is what the edge writes to, for the service to close.
+    worker is about to end. ``traces`` is what the edge writes to, for the service to close; ``door`` is what the
+    server may ask before it makes out a request.
     """
 
     recommend: Callable[[RecommendRequest, int], Awaitable[Answered]] | None = None
     model: str = ""
     draining: bool = False
     traces: Traces | None = None
+    door: Door | None = None
 
 
 class EdgeInstaller:
@@ -113,6 +119,8 @@ class Edge:
         self._traces = lane.traces = Traces.from_environment()
         for code in CODES:
             metrics.refusals(code)  # from the first on it counts
+        if self._traces is None and not settings.access_log:  # these want to see every request
+            lane.door = self
         self._document = document(
             version=hexbite.__version__, api_keys=bool(self._keys), unknown_fields=settings.unknown_fields
         )
@@ -158,6 +166,19 @@ class Edge:
             trace_id = self._traces.record(headers, started, started_ns, took_s, status, model, laps)
         if self._settings.access_log:
             log_access(request_id.decode(), scope["method"], ROUTE, status, took_s, model, trace_id)
+
+    def is_shut(self) -> bool:
+        """Whether `_recommend` would refuse whatever comes, and let the connection live."""
+        return self._admission.is_full and not self._lane.draining
+
+    def refuse(self, head: bytes, headers: _Headers) -> bytes:
+        """What it would answer, as it is on the wire."""
+        given = _GIVEN_REQUEST_ID.search(head)
+        request_id = b"%032x" % _random.getrandbits(128) if given is None else given[1]
+        lines = [*headers, *_OVERLOADED.raw_headers, *self._head(request_id, self._lane.model)]
+        metrics.refusals(_OVERLOADED.code).inc()
+        metrics.recommend_seconds("503", self._lane.model).observe(0)
+        return b"".join((_STATUS_503, *(b"%b: %b\r\n" % line for line in lines), b"\r\n", bytes(_OVERLOADED.body)))
 
     async def _answer(
         self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, request_id: bytes

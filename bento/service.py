@@ -108,7 +108,7 @@ class Hexbite:
     @bentoml.on_startup
     async def start(self) -> None:
         """Open this worker's connections, and say in the log where the store cannot serve the model."""
-        server.configure()
+        server.configure(_lane.door)
         _lane.recommend = self._answer
         await self.__is_ready__()
         # What was made until here stays: no collection needs to look at it again.
