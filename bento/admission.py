@@ -25,14 +25,13 @@ class Admission:
         self.limit = float(most)
         self.in_flight = 0
 
-    @property
-    def is_full(self) -> bool:
-        """Whether `enter` would refuse now."""
-        return self.in_flight >= self.limit
+    def is_full_with(self, more: int) -> bool:
+        """Whether `enter` would refuse, if so many more had entered."""
+        return self.in_flight + more >= self.limit
 
     def enter(self) -> bool:
         """Whether one more may be worked on; it must then `leave`."""
-        if self.is_full:
+        if self.is_full_with(0):
             return False
         self.in_flight += 1
         return True

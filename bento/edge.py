@@ -147,7 +147,9 @@ class Edge:
         """Answer `/recommend` and `/recommend/{user_id}`, and write down how that went."""
         started, started_ns = time.perf_counter(), time.time_ns()
         # Where there is no room now, a body need not be read to know it.
-        answer = _OVERLOADED if self._admission.is_full else await self._answer(scope, headers, receive, request_id)
+        answer = (
+            _OVERLOADED if self._admission.is_full_with(0) else await self._answer(scope, headers, receive, request_id)
+        )
         if isinstance(answer, Refused):
             status, model = answer.status_code, self._lane.model
             head, body, laps = [*answer.raw_headers], answer.body, []
@@ -167,9 +169,9 @@ class Edge:
         if self._settings.access_log:
             log_access(request_id.decode(), scope["method"], ROUTE, status, took_s, model, trace_id)
 
-    def is_shut(self) -> bool:
-        """Whether `_recommend` would refuse whatever comes, and let the connection live."""
-        return self._admission.is_full and not self._lane.draining
+    def is_shut(self, coming: int) -> bool:
+        """Whether `_recommend` will refuse whatever comes after so many more, and let the connection live."""
+        return self._admission.is_full_with(coming) and not self._lane.draining
 
     def refuse(self, head: bytes, headers: _Headers) -> bytes:
         """What it would answer, as it is on the wire."""

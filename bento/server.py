@@ -26,8 +26,8 @@ _MARGIN_S: Final = 0.25
 class Door(Protocol):
     """Who says whether there is room for one request more."""
 
-    def is_shut(self) -> bool:
-        """Whether there is none now."""
+    def is_shut(self, coming: int) -> bool:
+        """Whether there is none, if so many that were let in a moment ago have yet to ask."""
 
     def refuse(self, head: bytes, headers: list[tuple[bytes, bytes]]) -> bytes:
         """The whole answer that says so to a request with a head; ``headers`` are the server's own."""
@@ -81,6 +81,7 @@ class _Protocol(HttpToolsProtocol):
     """
 
     door: Door | None = None
+    coming = 0  # of all connections: requests whose task has not begun yet
     _is_between_requests = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
@@ -97,14 +98,20 @@ class _Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         head = self._head_of_one_too_many(data)
         if self.door is None or head is None:
+            _Protocol.coming += 1
             super().data_received(data)
+            self.loop.call_soon(self._has_come)  # behind the task's first step, in which it is counted as at work
             return
         self._unset_keepalive_if_required()
         self.transport.write(self.door.refuse(head, self.server_state.default_headers))
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
+    @staticmethod
+    def _has_come() -> None:
+        _Protocol.coming -= 1
+
     def _head_of_one_too_many(self, data: bytes) -> bytes | None:
-        if self.door is None or not self.door.is_shut() or not self._is_between_requests:
+        if self.door is None or not self.door.is_shut(self.coming) or not self._is_between_requests:
             return None
         if self.cycle is not None and not self.cycle.response_complete:  # type: ignore[redundant-expr]  # it is None at first
             return None
