@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     max_feature_age_s: float | None = Field(default=None, gt=0)
     request_timeout_s: float = Field(default=1.0, gt=0, le=60)
     connections: int = Field(default=8, ge=1, le=100)
-    max_in_flight: int = Field(default=12, ge=1, le=10_000)
+    max_in_flight: int = Field(default=32, ge=1, le=10_000)
     max_body_bytes: int = Field(default=1 << 20, ge=1_000)
     standby: int = Field(default=1, ge=0, le=8)
     drain_s: float = Field(default=1.0, ge=0, le=300)
