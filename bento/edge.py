@@ -179,7 +179,7 @@ class Edge:
         request_id = b"%032x" % _random.getrandbits(128) if given is None else given[1]
         lines = [*headers, *_OVERLOADED.raw_headers, *self._head(request_id, self._lane.model)]
         metrics.refusals(_OVERLOADED.code).inc()
-        metrics.recommend_seconds("503", self._lane.model).observe(0)
+        metrics.recommend_seconds("503", self._lane.model).observe(0)  # far below the first bucket: no clock is asked
         return b"".join((_STATUS_503, *(b"%b: %b\r\n" % line for line in lines), b"\r\n", bytes(_OVERLOADED.body)))
 
     async def _answer(

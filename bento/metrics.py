@@ -114,7 +114,7 @@ def forget_the_dead() -> None:
     """Take killed workers out of the gauges: nobody else does, and what they were doing would count for ever."""
     for pid in _pids():
         if not psutil.pid_exists(pid):
-            mark_process_dead(pid)  # type: ignore[no-untyped-call]
+            mark_process_dead(pid)  # type: ignore[no-untyped-call]  # the library has no types here
 
 
 def _pids() -> Iterator[int]:
@@ -128,5 +128,5 @@ def text() -> bytes:
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:  # in process, where the framework started no workers
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # nor here
     return generate_latest(registry)

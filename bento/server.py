@@ -99,8 +99,10 @@ class _Protocol(HttpToolsProtocol):
         head = self._head_of_one_too_many(data)
         if self.door is None or head is None:
             _Protocol.coming += 1
-            super().data_received(data)
-            self.loop.call_soon(self._has_come)  # behind the task's first step, in which it is counted as at work
+            try:
+                super().data_received(data)
+            finally:
+                self.loop.call_soon(self._has_come)  # behind the task's first step, in which it is counted as at work
             return
         self._unset_keepalive_if_required()
         self.transport.write(self.door.refuse(head, self.server_state.default_headers))

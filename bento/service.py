@@ -88,7 +88,6 @@ class Hexbite:
         # One request is too small to share among threads; workers are the way to use more cores.
         torch.set_num_threads(1)
         metrics.forget_the_dead()
-        self._dsn = ""
         self._connections: Connections | None = None
         self._probe: Connections | None = None
         self._primary: Served | None = None
@@ -199,12 +198,15 @@ class Hexbite:
         looks_until_retry = 0
         for look in itertools.count(1):
             await asyncio.sleep(_WATCH_S)
-            if look % _LOOKS_BETWEEN_CHECKS == 0:
-                await self.__is_ready__()
-            self._tell()
-            looks_until_retry -= 1
-            if looks_until_retry < 0 and not await self._follow():
-                looks_until_retry = _LOOKS_UNTIL_RETRY
+            try:
+                if look % _LOOKS_BETWEEN_CHECKS == 0:
+                    await self.__is_ready__()
+                self._tell()
+                looks_until_retry -= 1
+                if looks_until_retry < 0 and not await self._follow():
+                    looks_until_retry = _LOOKS_UNTIL_RETRY
+            except Exception:  # noqa: BLE001 - logged; raised, it would end every look to come
+                _log.exception("looking after this worker failed")
 
     async def _follow(self) -> bool:
         """Answer by the model that is deployed; whether there is nothing left to do for it."""

@@ -36,7 +36,7 @@ def show_warning(notice: Diagnostic) -> None:
 
 def migrate(dsn: str) -> None:
     with engine(dsn).connect() as connection:
-        connection.connection.driver_connection.add_notice_handler(show_warning)  # type: ignore[union-attr]
+        connection.connection.driver_connection.add_notice_handler(show_warning)  # type: ignore[union-attr]  # psycopg's own
         connection.execution_options(isolation_level="AUTOCOMMIT")
         connection.exec_driver_sql(one_at_a_time(), execution_options={"no_parameters": True})
         # For the session, not for a transaction: the current revision is read before the first one begins.

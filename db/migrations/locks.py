@@ -113,7 +113,7 @@ class _Lookout:
 
     def __init__(self, connection: Connection) -> None:
         self._engine = connection.engine
-        self._waiting_pid = connection.connection.driver_connection.info.backend_pid  # type: ignore[union-attr]
+        self._waiting_pid = connection.connection.driver_connection.info.backend_pid  # type: ignore[union-attr]  # psycopg's own
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
         self.seen: Sequence[Any] = ()
