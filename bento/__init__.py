@@ -1,1 +1,1 @@
-"""The service: lifecycle, endpoint, request and answer models, error table, settings."""
+"""The service: its endpoint and its lifecycle above, a room each for what they need below."""

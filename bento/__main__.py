@@ -9,9 +9,9 @@ from typing import Annotated, Final
 import httpx
 import typer
 
-from bento.deployment import deploy, deployed
-from bento.keys import new_key
-from bento.served import Served
+from bento.edge.keys import new_key
+from bento.ranking.deployment import deploy, deployed
+from bento.ranking.served import Served
 from bento.settings import Settings
 from db.connections import Connections
 from db.settings import StoreSettings, store_dsn

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import hashlib
 import itertools
 import logging
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import bentoml
-import torch
-from bentoml.exceptions import BentoMLConfigException, BentoMLException, NotFound
+from bentoml.exceptions import BentoMLConfigException, NotFound
 from bentoml.models import BentoModel
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from bento import logs, metrics, server, standby, supervisor
-from bento.admission import Admission
-from bento.deployment import built_with, deployed
-from bento.edge import Answered, EdgeInstaller, Lane
-from bento.models import ROUTE, RecommendRequest, RecommendResponse, unknown_fields
-from bento.recommend import Answer
-from bento.served import Served
+from bento.contract.models import ROUTE, RecommendRequest, RecommendResponse, unknown_fields
+from bento.edge.admission import Admission
+from bento.edge.app import Answered, EdgeInstaller, Lane
+from bento.process import run, supervisor, worker
+from bento.ranking.deployment import built_with, chosen, deployed, full_tag, settle, settled
 from bento.settings import Settings
-from bento.shadow import Shadow
+from bento.telemetry import logs, metrics
 from db.connections import Connections
 from db.settings import StoreSettings, store_dsn
-from hexbite.errors import HexbiteError, InvalidRequestError, SettingsError, StoreUnavailable
+from hexbite.errors import HexbiteError, InvalidRequestError, ModelStoreError, SettingsError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from bento.ranking.answering import Answering
+    from bento.ranking.recommend import Answer
 
 # A child of the framework's logger: the same handlers, the same form.
 _log = logging.getLogger("bentoml.hexbite")
@@ -51,24 +51,25 @@ _LOOKS_UNTIL_RETRY: Final = 15
 _lane: Final = Lane()
 _admission: Final = Admission(least=_LEAST_IN_FLIGHT, most=_settings.max_in_flight, crowded_s=_settings.crowded_s)
 
-_built_with: Final = built_with()
+# None where this process is no worker: it is their supervisor, builds a bento, or calls the service itself.
+_run: Final = run.folder()
+_tags: Final = chosen(_settings) if _run is None else settled(_run)
+if _run is not None:
+    worker.have_no_websocket()
 
 # A model that is named, or frozen into a bento, stays for as long as the service runs.
-_follows_deployments: Final = _settings.model is None and _built_with is None
+_follows_deployments: Final = _settings.model is None and built_with() is None
 
 logs.configure(_settings.log_format)
 
 
 def _at_hand(tag: str) -> str:
     """The tag of a model. Raises NotFound, one line in the framework's commands, where the model store lacks it."""
-    if _built_with is None:
+    if built_with() is None:
         try:
-            bentoml.models.get(tag)
-        except BentoMLException:
-            raise NotFound(
-                f"the model store has no {tag!r}; `bentoml models list` shows what it has, "
-                "`python -m training train` makes one"
-            ) from None
+            full_tag(tag)
+        except ModelStoreError as error:
+            raise NotFound(str(error)) from None
     return tag
 
 
@@ -77,23 +78,18 @@ def _at_hand(tag: str) -> str:
 class Hexbite:
     """Ranks the restaurants near a person by features that it reads from Postgres for every request."""
 
-    model = BentoModel(_at_hand(_settings.model or _built_with or deployed() or "hexbite:latest"))
+    model = BentoModel(_at_hand(_tags.primary))
     # Named here so that a build puts them into the image too.
-    if _settings.split_model is not None:
-        split_model = BentoModel(_at_hand(_settings.split_model))
-    if _settings.shadow_model is not None:
-        shadow_model = BentoModel(_at_hand(_settings.shadow_model))
+    if _tags.split is not None:
+        split_model = BentoModel(_at_hand(_tags.split))
+    if _tags.shadow is not None:
+        shadow_model = BentoModel(_at_hand(_tags.shadow))
 
     def __init__(self) -> None:
-        # One request is too small to share among threads; workers are the way to use more cores.
-        torch.set_num_threads(1)
         metrics.forget_the_dead()
         self._connections: Connections | None = None
         self._probe: Connections | None = None
-        self._primary: Served | None = None
-        self._split: Served | None = None
-        self._shadow: Shadow | None = None
-        self._shadowing: Served | None = None
+        self._answering: Answering | None = None
         self._unready_reason = "not checked yet"
         self._watch: asyncio.Task[None] | None = None
         _lane.model = str(self.model.tag)
@@ -101,33 +97,26 @@ class Hexbite:
     @bentoml.on_deployment
     @staticmethod
     def supervise() -> None:
-        """In the supervisor of the workers, before it starts them."""
-        supervisor.install(_settings.drain_s, _settings.standby)
+        """In the supervisor of the workers, before it starts them: what they share, and how they are looked after."""
+        folder = run.make_folder()
+        try:
+            settle(_tags, folder)
+            supervisor.install(_settings.drain_s, folder)
+        except HexbiteError as error:
+            raise BentoMLConfigException(str(error)) from None
 
     @bentoml.on_startup
     async def start(self) -> None:
         """Open this worker's connections, and say in the log where the store cannot serve the model."""
-        server.configure(_lane.door)
         _lane.recommend = self._answer
         await self.__is_ready__()
+        await self._follow()  # what was deployed since it was settled
         # What was made until here stays: no collection needs to look at it again.
         gc.collect()
         gc.freeze()
-        if not standby.take_place():
-            await self._stand_by()
         self._tell()
         self._watch = asyncio.create_task(self._look_after())
-        server.drain_at_sigterm(_settings.drain_s, self._begin_to_drain)
-
-    async def _stand_by(self) -> None:
-        """Until a worker that answers has ended; without connections, which are for those."""
-        if self._connections is not None and self._probe is not None:
-            await asyncio.gather(self._connections.close(), self._probe.close())
-        # It answers nobody, and is not the worst of those that do: while it waits, nothing else would set this right.
-        metrics.ready.set(1)
-        await standby.wait_for_place()
-        await self._follow()
-        await self.__is_ready__()
+        worker.drain_at_sigterm(_settings.drain_s, self._begin_to_drain)
 
     def _begin_to_drain(self) -> None:
         _lane.draining = True
@@ -152,34 +141,32 @@ class Hexbite:
 
     async def _unready(self) -> str:
         try:
-            served = await self._open()
+            answering, probe = await self._open()
         except HexbiteError as error:
-            _log.error("not ready: %s", error)
+            if str(error) != self._unready_reason:
+                _log.error("not ready: %s", error)
             return str(error)
-        assert self._probe is not None
-        reasons = [await each.unready_reason(self._probe) for each in served]
+        reasons = [await served.unready_reason(probe) for served in answering.roles().values()]
         return next((reason for reason in reasons if reason), "")
 
-    async def _open(self) -> list[Served]:
-        """The models that answer, opened where they are not open yet. Raises StoreError and its kin."""
+    async def _open(self) -> tuple[Answering, Connections]:
+        """The models that answer, opened where they are not open yet, and what to ask about them by.
+
+        Raises StoreError and its kin.
+        """
         if self._connections is None or self._probe is None:
             # A server that is started for this may take its time; the loop goes on.
             dsn = await asyncio.to_thread(store_dsn, StoreSettings())
             timeout_s = _settings.store_timeout_s
             self._probe = Connections(dsn, most=1, timeout_s=timeout_s)
             self._connections = Connections(dsn, most=_settings.connections, timeout_s=timeout_s)
-        if self._primary is None:
-            self._primary = self._load(str(self.model.tag))
-            if _settings.split_model is not None:
-                self._split = self._load(_settings.split_model)
-            if _settings.shadow_model is not None:
-                self._shadowing = self._load(_settings.shadow_model)
-                self._shadow = Shadow(self._shadowing)
-        return [served for served in (self._primary, self._split, self._shadowing) if served is not None]
+        if self._answering is None:
+            # Not above: the supervisor imports this file too, and does without torch, its 190 MiB and its seconds.
+            from bento.ranking.answering import Answering
 
-    def _load(self, tag: str) -> Served:
-        assert self._connections is not None
-        return Served.load(tag, self._connections, _settings)
+            self._answering = Answering.load(_tags, self._connections, _settings)
+            _lane.model = self._answering.primary.tag
+        return self._answering, self._probe
 
     def _tell(self) -> None:
         """How busy this worker is, and with what."""
@@ -189,8 +176,8 @@ class Hexbite:
             metrics.connections("open").set(self._connections.opened)
             metrics.connections("lent").set(self._connections.lent)
             metrics.connections("most").set(self._connections.most)
-        for role, served in (("primary", self._primary), ("split", self._split), ("shadow", self._shadowing)):
-            if served is not None:
+        if self._answering is not None:
+            for role, served in self._answering.roles().items():
                 metrics.serves(served.tag, served.fingerprint, role, whether=True)
 
     async def _look_after(self) -> None:
@@ -211,29 +198,32 @@ class Hexbite:
     async def _follow(self) -> bool:
         """Answer by the model that is deployed; whether there is nothing left to do for it."""
         tag = deployed() if _follows_deployments else None
-        if tag is None or self._primary is None or tag == self._primary.tag:
+        if tag is None or self._answering is None or tag == self._answering.primary.tag:
             return True
         assert self._connections is not None and self._probe is not None
+        before = self._answering.primary
         try:
-            served = await asyncio.to_thread(Served.load, tag, self._connections, _settings)
-            reason = await served.unready_reason(self._probe, log=False)
+            answering = await asyncio.to_thread(self._answering.with_primary, tag, self._connections, _settings)
+            reason = await answering.primary.unready_reason(self._probe, log=False)
         except HexbiteError as error:
             reason = str(error)
         if reason:
             metrics.deploy_failures.inc()
-            _log.error("%s was deployed and cannot be served, %s goes on: %s", tag, self._primary.tag, reason)
+            _log.error("%s was deployed and cannot be served, %s goes on: %s", tag, before.tag, reason)
             return False
-        before, self._primary = self._primary, served
-        _lane.model = served.tag
+        self._answering = answering
+        _lane.model = answering.primary.tag
+        if _run is not None:  # whoever starts in place of a worker that dies answers by it too
+            settle(_tags._replace(primary=_lane.model), _run)
         metrics.serves(before.tag, before.fingerprint, "primary", whether=False)
         self._tell()
-        _log.info("model %s answers in place of %s", served.tag, before.tag)
+        _log.info("model %s answers in place of %s", _lane.model, before.tag)
         return True
 
     @bentoml.api(route=ROUTE, output_spec=RecommendResponse)
     async def recommend(self, request: RecommendRequest, /) -> Response:
         """Rank the restaurants near a person, best first."""
-        # What the framework shows of the endpoint, and calls in process; over HTTP `bento.edge` asks at once.
+        # What the framework shows of the endpoint, and calls in process; over HTTP `bento.edge.app` asks at once.
         if request.user_id is None:
             raise InvalidRequestError("user_id is required", "user_id")
         answered = await self._answer(request, request.user_id)
@@ -242,23 +232,16 @@ class Hexbite:
 
     async def _answer(self, request: RecommendRequest, user_id: int) -> Answered:
         headers = _check_fields(request)
-        served = self._whose(user_id)
-        if served is None:
+        if self._answering is None:
             raise StoreUnavailable(self._unready_reason)
+        served = self._answering.whose(user_id)
         answer = await served.recommender.answer(request, user_id)
         _count(request, answer)
         if answer.truncated:
             headers.append((b"x-hexbite-truncated", f"nearest {_settings.max_candidates}".encode()))
-        if self._shadow is not None:
-            self._shadow.offer(request, user_id, answer.response["restaurants"])
+        if self._answering.shadow is not None:
+            self._answering.shadow.offer(request, user_id, answer.response["restaurants"])
         return Answered(to_json(answer.response), headers, served.tag, answer.laps)
-
-    def _whose(self, user_id: int) -> Served | None:
-        """The model that answers a user: always the same one, for as long as the same two are served."""
-        if self._split is None:
-            return self._primary
-        digest = hashlib.blake2b(f"{self._split.tag} {user_id}".encode(), digest_size=8).digest()
-        return self._split if int.from_bytes(digest, "big") < _settings.split_share * 2**64 else self._primary
 
 
 def _count(request: RecommendRequest, answer: Answer) -> None:

@@ -47,10 +47,10 @@ class Settings(BaseSettings):
     a field that the contract does not know, or warn in a header. ``max_feature_age_s``: a row whose event is older
     counts as missing.
     ``request_timeout_s``: the time a request may take in all. ``connections``: to Postgres, for each worker.
-    ``max_in_flight``: requests that a worker may have at work; how many it does, it finds out (`bento.admission`).
-    ``standby``: workers that wait, warm, for one that answers to die (none in a container). ``drain_s``: how long a
-    worker that is asked to end still answers. ``api_keys``: SHA-256 digests of the keys that open everything but the
-    health checks, with commas between them. ``metrics`` and ``docs`` can be closed.
+    ``max_in_flight``: requests that a worker may have at work; how many it does, it finds out
+    (`bento.edge.admission`).
+    ``drain_s``: how long a worker that is asked to end still answers. ``api_keys``: SHA-256 digests of the keys that
+    open everything but the health checks, with commas between them. ``metrics`` and ``docs`` can be closed.
     """
 
     # A setting that is refused must not be repeated in the log: it may hold a secret in the wrong place.
@@ -69,7 +69,6 @@ class Settings(BaseSettings):
     connections: int = Field(default=8, ge=1, le=100)
     max_in_flight: int = Field(default=32, ge=1, le=10_000)
     max_body_bytes: int = Field(default=1 << 20, ge=1_000)
-    standby: int = Field(default=1, ge=0, le=8)
     drain_s: float = Field(default=1.0, ge=0, le=300)
     api_keys: Annotated[tuple[Annotated[str, AfterValidator(_sha256)], ...], NoDecode] = ()
     metrics: bool = True

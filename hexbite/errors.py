@@ -1,7 +1,7 @@
 """Every error that the project raises on purpose.
 
 A command prints the message and ends with status 1; the service turns the error into an answer by the one table
-in ``bento/errors.py``. Messages say what is wrong, where, and what to do.
+in ``bento/contract/errors.py``. Messages say what is wrong, where, and what to do.
 """
 
 from __future__ import annotations

@@ -26,8 +26,9 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from bento.models import RecommendRequest
-from bento.recommend import Recommender, _Clock
+from bento.contract.models import RecommendRequest
+from bento.ranking.recommend import Recommender
+from bento.telemetry.laps import Clock
 from db.connections import Connections
 from db.embedded import EmbeddedServer
 from db.migrate import upgrade
@@ -117,7 +118,7 @@ class Ours:
         async def find(query: Query) -> Found:
             lat, lng, radius_m = query
             request = RecommendRequest.model_construct(latitude=lat, longitude=lng, max_dist=radius_m)
-            read = await recommender._read_nearby(request, 0, _Clock())
+            read = await recommender._read_nearby(request, 0, Clock())
             kept, records = read.in_range, read.snapshot.restaurants
             if read.truncated:
                 kept = kept[nearest(records["id"][kept], read.distance_m[kept], most)]

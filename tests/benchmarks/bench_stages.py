@@ -26,8 +26,9 @@ import uvloop
 from matplotlib import pyplot as plt
 from pydantic_core import to_json
 
-from bento.models import RecommendRequest
-from bento.recommend import Recommender, stages_ms
+from bento.contract.models import RecommendRequest
+from bento.ranking.recommend import Recommender
+from bento.telemetry.laps import stages_ms
 from db.connections import Connections
 from db.embedded import EmbeddedServer
 from db.migrate import upgrade

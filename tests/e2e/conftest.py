@@ -40,8 +40,8 @@ def run(*command: str, environment: Mapping[str, str], cwd: Path = ROOT) -> str:
 
 def environment_of(dsn: str, home: Path) -> dict[str, str]:
     keep = {name: value for name, value in os.environ.items() if not name.startswith(("HEXBITE_", "BENTOML_"))}
-    # One process more for each service, and a second before each ends, are for the tests that are about them.
-    keep |= {"HEXBITE_STANDBY": "0", "HEXBITE_DRAIN_S": "0"}
+    # A second before each service ends is for the tests that are about it.
+    keep |= {"HEXBITE_DRAIN_S": "0"}
     return keep | {"DATABASE_URL": dsn, "BENTOML_HOME": str(home / "bentoml"), "BENTOML_DO_NOT_TRACK": "True"}
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 
 import hexbite
-from bento.openapi import document
+from bento.contract.openapi import document
 from tests.e2e.conftest import Line, serve
 from tests.fuzz import draw
 from tests.fuzz.wire import JSON, Answer, Request, Wire, judge, read

@@ -1,4 +1,4 @@
-"""`python -m bento.demo`, as `make demo` runs it: on a server of its own, from nothing, and once more."""
+"""`python -m demo`, as `make demo` runs it: on a server of its own, from nothing, and once more."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.conftest import ROOT
 
-DEMO = [sys.executable, "-m", "bento.demo"]
+DEMO = [sys.executable, "-m", "demo"]
 
 
 def free_port() -> int:

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from bento.keys import new_key
+from bento.edge.keys import new_key
 from tests.databases import started_server
 from tests.e2e.conftest import ROOT, Line, run, serve
 from tests.e2e.homes import log_of, with_own_home

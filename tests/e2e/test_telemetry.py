@@ -21,8 +21,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from prometheus_client import REGISTRY, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-import bento.metrics  # noqa: F401 - registers what the service counts
-from bento.errors import OVERLOADED, TABLE
+import bento.telemetry.metrics  # noqa: F401 - registers what the service counts
+from bento.contract.errors import OVERLOADED, TABLE
 from hexbite.artifact import Artifact
 from tests.e2e.conftest import Line, serve
 from tests.e2e.homes import folder_of, log_of, with_own_home

@@ -16,7 +16,7 @@ from schemathesis import Case
 from schemathesis.generation import GenerationMode
 
 import hexbite
-from bento.openapi import document
+from bento.contract.openapi import document
 from tests.fuzz import draw
 from tests.fuzz.tally import TALLY
 from tests.fuzz.wire import TIMEOUT_S, Answer, Request, Wire, judge

@@ -14,8 +14,8 @@ from http.client import HTTPException, HTTPResponse
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from bento.errors import TABLE
-from bento.models import ErrorResponse, RecommendResponse
+from bento.contract.errors import TABLE
+from bento.contract.models import ErrorResponse, RecommendResponse
 
 TIMEOUT_S = 5.0
 JSON = ((b"content-type", b"application/json"),)

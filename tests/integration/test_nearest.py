@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 import torch
 
-from bento.models import RecommendRequest
-from bento.recommend import Recommender
+from bento.contract.models import RecommendRequest
+from bento.ranking.recommend import Recommender
 from db.connections import Connections
 from db.online import FeatureStore, Snapshot
 from db.spread import Spread

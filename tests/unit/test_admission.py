@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from bento.admission import Admission
+from bento.edge.admission import Admission
 
 CROWDED_S = 0.25
 
@@ -26,7 +26,7 @@ class Clock:
 @contextmanager
 def a_door(*, least: int, most: int) -> Iterator[tuple[Admission, Clock]]:
     clock = Clock()
-    with patch("bento.admission.time.monotonic", clock):
+    with patch("bento.edge.admission.time.monotonic", clock):
         yield Admission(least=least, most=most, crowded_s=CROWDED_S), clock
 
 
@@ -48,7 +48,7 @@ class TheDoor(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
-        self.patch = patch("bento.admission.time.monotonic", self.clock)
+        self.patch = patch("bento.edge.admission.time.monotonic", self.clock)
         self.patch.start()
         self.least, self.most = 4, 24
         self.door = Admission(least=self.least, most=self.most, crowded_s=CROWDED_S)

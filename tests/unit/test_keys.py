@@ -5,7 +5,7 @@ import hashlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bento.keys import ApiKeys, new_key
+from bento.edge.keys import ApiKeys, new_key
 from bento.settings import Settings
 
 # What may stand in a header's value, less what is trimmed at its ends.

@@ -17,7 +17,7 @@ from prometheus_client import REGISTRY, Counter, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.utils import floatToGoString
 
-import bento.metrics as bento_metrics
+import bento.telemetry.metrics as bento_metrics
 
 ROOT: Final = Path(__file__).parents[2]
 OPS: Final = ROOT / "ops"
@@ -39,8 +39,8 @@ needs_promtool = pytest.mark.skipif(
 
 
 def exposed() -> dict[str, MetricWrapperBase]:
-    """Sample name -> the collector of `bento.metrics` that exposes it."""
-    assert bento_metrics.__name__ == "bento.metrics"  # imported for what it registers
+    """Sample name -> the collector of `bento.telemetry.metrics` that exposes it."""
+    assert bento_metrics.__name__ == "bento.telemetry.metrics"  # imported for what it registers
     samples: dict[str, MetricWrapperBase] = {}
     for collector in list(REGISTRY._collector_to_names):
         if not isinstance(collector, MetricWrapperBase) or not collector._name.startswith("hexbite_"):

@@ -6,9 +6,9 @@ import asyncio
 import logging
 from typing import Any, Final
 
-from bento import metrics
-from bento.models import RecommendRequest
-from bento.served import Served
+from bento.contract.models import RecommendRequest
+from bento.ranking.served import Served
+from bento.telemetry import metrics
 
 # A child of the framework's logger: the same handlers, the same form.
 _log = logging.getLogger("bentoml.hexbite")
@@ -23,7 +23,7 @@ class Shadow:
     """
 
     def __init__(self, served: Served) -> None:
-        self._served = served
+        self.served = served
         self._task: asyncio.Task[None] | None = None
 
     def offer(self, request: RecommendRequest, user_id: int, ranked: list[dict[str, Any]]) -> None:
@@ -45,10 +45,10 @@ class Shadow:
             }
         )
         try:
-            answer = await self._served.recommender.answer(asked, user_id)
+            answer = await self.served.recommender.answer(asked, user_id)
         except Exception as error:  # noqa: BLE001 - nobody waits for it: counted and logged
             metrics.shadow("failed").inc()
-            _log.warning("shadow model %s: %s", self._served.tag, error)
+            _log.warning("shadow model %s: %s", self.served.tag, error)
             return
         scores = {restaurant["id"]: restaurant["score"] for restaurant in answer.response["restaurants"]}
         for restaurant in ranked:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from bento.models import RecommendRequest
+from bento.contract.models import RecommendRequest
+from bento.telemetry.laps import Clock, Lap, stages_ms
 from db.online import FeatureStore, Snapshot
 from hexbite.artifact import Artifact
 from hexbite.cover import circle_to_intervals
 from hexbite.features import FeatureSchema, Matrix
 from hexbite.geo import Metres, distances_m
 from hexbite.ranker import Scorer, logits_to_scores, nearest, order
-
-_MS: Final = 1_000.0
 
 # What the store counts event times from.
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
@@ -28,22 +26,6 @@ _PASSED_PER_FOUND: Final = 24
 
 # A circle that is cut to the nearest is first read so far that it should hold this many times what is kept.
 _MARGIN: Final = 1.3
-
-
-class Lap(NamedTuple):
-    """A stage of an answer, from when to when on the clock of `time.perf_counter`; a stage may be passed twice."""
-
-    stage: str
-    begun: float
-    ended: float
-
-
-def stages_ms(laps: list[Lap]) -> dict[str, float]:
-    """Milliseconds a stage; a stage that was passed twice adds up."""
-    seconds: dict[str, float] = {}
-    for stage, begun, ended in laps:
-        seconds[stage] = seconds.get(stage, 0.0) + ended - begun
-    return {stage: round(spent * _MS, 3) for stage, spent in seconds.items()}
 
 
 class Freshness(NamedTuple):
@@ -58,7 +40,7 @@ class Freshness(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The response, in the form of `bento.models.RecommendResponse`, and what is to be told of it."""
+    """The response, in the form of `bento.contract.models.RecommendResponse`, and what is to be told of it."""
 
     response: dict[str, Any]
     truncated: bool
@@ -97,7 +79,7 @@ class Recommender:
     async def answer(self, request: RecommendRequest, user_id: int) -> Answer:
         """Rank the restaurants in range for one user. Raises what the reads of `FeatureStore` raise."""
         schema = self._artifact.schema
-        clock = _Clock()
+        clock = Clock()
 
         if request.candidate_restaurant_ids is None:
             read = await self._read_nearby(request, user_id, clock)
@@ -181,7 +163,7 @@ class Recommender:
         logits_to_scores(self._scorer.logits(self._artifact.user_mean, rows))
 
     async def _read_candidates(
-        self, request: RecommendRequest, user_id: int, asked: list[int], clock: _Clock
+        self, request: RecommendRequest, user_id: int, asked: list[int], clock: Clock
     ) -> _Prefiltered:
         """Those of the candidates that are in range, by the cheaper of two ways: by id, or by cell and id."""
         position = request.latitude, request.longitude
@@ -197,7 +179,7 @@ class Recommender:
         distance_m = _distances_m(request, snapshot)
         return _Prefiltered(snapshot, distance_m, np.flatnonzero(distance_m <= request.max_dist))
 
-    async def _read_nearby(self, request: RecommendRequest, user_id: int, clock: _Clock) -> _Prefiltered:
+    async def _read_nearby(self, request: RecommendRequest, user_id: int, clock: Clock) -> _Prefiltered:
         """Every restaurant in range; where there are more than may be scored, all up to a distance with as many.
 
         Where a circle is expected to hold too many, a smaller one is read, and a larger one for as long as that turns
@@ -234,19 +216,6 @@ def _distances_m(request: RecommendRequest, snapshot: Snapshot) -> Metres:
     restaurants = snapshot.restaurants
     lats_deg, lngs_deg = restaurants["lat_deg"].astype(np.float64), restaurants["lng_deg"].astype(np.float64)
     return distances_m(request.latitude, request.longitude, lats_deg, lngs_deg)
-
-
-class _Clock:
-    """When each stage ended, which is when the next began."""
-
-    def __init__(self) -> None:
-        self.laps: list[Lap] = []
-        self._lapped = time.perf_counter()
-
-    def lap(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.laps.append(Lap(stage, self._lapped, now))
-        self._lapped = now
 
 
 def _us_to_time(event_us: int) -> datetime:

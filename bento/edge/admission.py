@@ -25,13 +25,13 @@ class Admission:
         self.limit = float(most)
         self.in_flight = 0
 
-    def is_full_with(self, more: int) -> bool:
-        """Whether `enter` would refuse, if so many more had entered."""
-        return self.in_flight + more >= self.limit
+    def is_full(self) -> bool:
+        """Whether `enter` would refuse."""
+        return self.in_flight >= self.limit
 
     def enter(self) -> bool:
         """Whether one more may be worked on; it must then `leave`."""
-        if self.is_full_with(0):
+        if self.is_full():
             return False
         self.in_flight += 1
         return True

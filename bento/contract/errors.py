@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from pydantic import ValidationError
 from starlette.responses import JSONResponse
 
-from bento.models import ErrorDetail, ErrorResponse
+from bento.contract.models import ErrorDetail, ErrorResponse
 from hexbite.errors import InvalidRequestError, SchemaError, StoreTimeout, StoreUnavailable
 
 

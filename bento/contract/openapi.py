@@ -13,8 +13,8 @@ from typing import Any, Final, Literal
 from pydantic import Field
 from pydantic.json_schema import models_json_schema
 
-from bento.errors import CODES, TABLE, refuse
-from bento.models import ROUTE, USER_ID_SCHEMA, ErrorResponse, RecommendRequest, RecommendResponse, UserId
+from bento.contract.errors import CODES, TABLE, refuse
+from bento.contract.models import ROUTE, USER_ID_SCHEMA, ErrorResponse, RecommendRequest, RecommendResponse, UserId
 
 _Json = dict[str, Any]
 

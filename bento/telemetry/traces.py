@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final, Self
 
-from bento.recommend import Lap
+from bento.telemetry.laps import Lap
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider

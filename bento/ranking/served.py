@@ -9,14 +9,14 @@ from typing import Self
 
 import bentoml
 import numpy as np
-from bentoml.exceptions import BentoMLException
 
-from bento.recommend import Recommender
+from bento.ranking.deployment import full_tag
+from bento.ranking.recommend import Recommender
 from bento.settings import Settings
 from db.connections import Connections
 from db.online import FeatureStore
 from hexbite.artifact import Artifact
-from hexbite.errors import HexbiteError, ModelStoreError
+from hexbite.errors import HexbiteError
 
 # A child of the framework's logger: the same handlers, the same form.
 _log = logging.getLogger("bentoml.hexbite")
@@ -39,13 +39,7 @@ class Served:
     @classmethod
     def load(cls, tag: str, connections: Connections, settings: Settings) -> Self:
         """The model with a tag of the model store. Raises ModelStoreError, ArtifactError."""
-        try:
-            model = bentoml.models.get(tag)
-        except (BentoMLException, ValueError) as error:
-            raise ModelStoreError(
-                f"the model store has no {tag!r}; `bentoml models list` shows what it has, "
-                "`python -m training train` makes one"
-            ) from error
+        model = bentoml.models.get(full_tag(tag))
         return cls(str(model.tag), Artifact.load(Path(model.path)), connections, settings)
 
     async def unready_reason(self, probe: Connections, *, log: bool = True) -> str:

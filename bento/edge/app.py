@@ -25,17 +25,24 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import hexbite
-from bento import metrics
-from bento.admission import Admission
-from bento.errors import CODES, Refused, refuse, refuse_error, refuse_framework_error, refuse_invalid, refuse_overloaded
-from bento.keys import ApiKeys
-from bento.logs import log_access
-from bento.models import ROUTE, RecommendRequest, parse_user_id
-from bento.openapi import document
-from bento.recommend import Lap
-from bento.server import Door
+from bento.contract.errors import (
+    CODES,
+    Refused,
+    refuse,
+    refuse_error,
+    refuse_framework_error,
+    refuse_invalid,
+    refuse_overloaded,
+)
+from bento.contract.models import ROUTE, RecommendRequest, parse_user_id
+from bento.contract.openapi import document
+from bento.edge.admission import Admission
+from bento.edge.keys import ApiKeys
 from bento.settings import Settings
-from bento.traces import Traces
+from bento.telemetry import metrics
+from bento.telemetry.laps import Lap
+from bento.telemetry.logs import log_access
+from bento.telemetry.traces import Traces
 from hexbite.errors import InvalidRequestError
 
 _HEALTH: Final = frozenset({"/livez", "/readyz", "/healthz"})
@@ -47,9 +54,6 @@ _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 # For request ids, which are to be unique and no secret: the system's own randomness is a call of the system each.
 _random: Final = Random()  # noqa: S311
-
-_GIVEN_REQUEST_ID: Final = re.compile(rb"\r\nx-request-id:[ ]*(" + _REQUEST_ID.pattern + rb")[ ]*\r\n", re.IGNORECASE)
-_STATUS_503: Final = b"HTTP/1.1 503 Service Unavailable\r\n"
 
 # Made once: there are many of them when there is no time for any.
 _OVERLOADED: Final = refuse_overloaded()
@@ -71,15 +75,13 @@ class Lane:
     """What the service puts in place when it starts, and the edge looks at for each request.
 
     ``recommend`` answers a request of a user, ``model`` speaks where none was asked for, ``draining`` says that this
-    worker is about to end. ``traces`` is what the edge writes to, for the service to close; ``door`` is what the
-    server may ask before it makes out a request.
+    worker is about to end. ``traces`` is what the edge writes to, for the service to close.
     """
 
     recommend: Callable[[RecommendRequest, int], Awaitable[Answered]] | None = None
     model: str = ""
     draining: bool = False
     traces: Traces | None = None
-    door: Door | None = None
 
 
 class EdgeInstaller:
@@ -119,8 +121,6 @@ class Edge:
         self._traces = lane.traces = Traces.from_environment()
         for code in CODES:
             metrics.refusals(code)  # from the first on it counts
-        if self._traces is None and not settings.access_log:  # these want to see every request
-            lane.door = self
         self._document = document(
             version=hexbite.__version__, api_keys=bool(self._keys), unknown_fields=settings.unknown_fields
         )
@@ -147,9 +147,7 @@ class Edge:
         """Answer `/recommend` and `/recommend/{user_id}`, and write down how that went."""
         started, started_ns = time.perf_counter(), time.time_ns()
         # Where there is no room now, a body need not be read to know it.
-        answer = (
-            _OVERLOADED if self._admission.is_full_with(0) else await self._answer(scope, headers, receive, request_id)
-        )
+        answer = _OVERLOADED if self._admission.is_full() else await self._answer(scope, headers, receive, request_id)
         if isinstance(answer, Refused):
             status, model = answer.status_code, self._lane.model
             head, body, laps = [*answer.raw_headers], answer.body, []
@@ -168,19 +166,6 @@ class Edge:
             trace_id = self._traces.record(headers, started, started_ns, took_s, status, model, laps)
         if self._settings.access_log:
             log_access(request_id.decode(), scope["method"], ROUTE, status, took_s, model, trace_id)
-
-    def is_shut(self, coming: int) -> bool:
-        """Whether `_recommend` will refuse whatever comes after so many more, and let the connection live."""
-        return self._admission.is_full_with(coming) and not self._lane.draining
-
-    def refuse(self, head: bytes, headers: _Headers) -> bytes:
-        """What it would answer, as it is on the wire."""
-        given = _GIVEN_REQUEST_ID.search(head)
-        request_id = b"%032x" % _random.getrandbits(128) if given is None else given[1]
-        lines = [*headers, *_OVERLOADED.raw_headers, *self._head(request_id, self._lane.model)]
-        metrics.refusals(_OVERLOADED.code).inc()
-        metrics.recommend_seconds("503", self._lane.model).observe(0)  # far below the first bucket: no clock is asked
-        return b"".join((_STATUS_503, *(b"%b: %b\r\n" % line for line in lines), b"\r\n", bytes(_OVERLOADED.body)))
 
     async def _answer(
         self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, request_id: bytes

@@ -1,0 +1,1 @@
+"""What clients see: request, answer, errors, and the document that says so."""

@@ -1,0 +1,1 @@
+"""What happens before ranking: routes, keys, limits, one form for every refusal."""

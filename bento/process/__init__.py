@@ -1,0 +1,1 @@
+"""What touches processes and signals: reviewed at each upgrade of BentoML, circus or uvicorn."""

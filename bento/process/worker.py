@@ -1,0 +1,52 @@
+"""A worker: what its server is not to speak, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from typing import Any, Final
+
+from bento.process import private
+
+# A child of the framework's logger: the same handlers, the same form.
+_log = logging.getLogger("bentoml.hexbite")
+
+# The supervisor stops listening first (see `bento.process.supervisor`): what was accepted by then is still answered.
+_MARGIN_S: Final = 0.25
+
+
+def have_no_websocket() -> None:
+    """Before the server is made: a request for a WebSocket is one like any other, which the edge refuses.
+
+    The server would take it away from the edge, and never answer one that has a body. Raises SettingsError.
+    """
+    private.require(private.WORKER)
+    from uvicorn.config import WS_PROTOCOLS
+
+    WS_PROTOCOLS["auto"] = WS_PROTOCOLS["none"]
+
+
+def drain_at_sigterm(drain_s: float, begin: Callable[[], None]) -> None:
+    """From the loop that answers: at SIGTERM call ``begin``, and hand the signal to the server ``drain_s`` later.
+
+    At once, the server would close connections that a client is just writing a request to.
+    """
+    server: Any = signal.getsignal(signal.SIGTERM)
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        loop.remove_signal_handler(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, server)
+        signal.raise_signal(signal.SIGTERM)
+
+    def drain() -> None:
+        loop.remove_signal_handler(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        _log.info("draining for %g s", drain_s)
+        begin()
+        loop.call_later(drain_s + _MARGIN_S, end)
+
+    if callable(server):
+        loop.add_signal_handler(signal.SIGTERM, drain)
