@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from typing import Final, NamedTuple
@@ -105,17 +104,3 @@ def refuse_invalid(error: ValidationError) -> Refused:
     if not location:
         return refuse(400, "the body must be a JSON object")
     return refuse(400, f"{'.'.join(location)}: {message[:1].lower()}{message[1:]}", location[0])
-
-
-def refuse_framework_error(status: int, body: bytes) -> Refused | None:
-    """The framework's error in our form; None where it is in that form already.
-
-    The framework's own words are dropped: the table's say as much and leak nothing.
-    """
-    try:
-        document = json.loads(body)
-    except ValueError:
-        document = None
-    if isinstance(document, dict) and isinstance(document.get("error"), dict):
-        return None
-    return refuse(status)

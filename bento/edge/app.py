@@ -30,7 +30,6 @@ from bento.contract.errors import (
     Refused,
     refuse,
     refuse_error,
-    refuse_framework_error,
     refuse_invalid,
     refuse_overloaded,
 )
@@ -264,14 +263,25 @@ class Edge:
         return refuse(405, headers={"allow": ", ".join(methods)}) if methods else refuse(404)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, request_id: bytes) -> None:
-        """Let the framework answer."""
-        answer = _Answer(self._head_added(send, request_id, self._lane.model))
+        """Let the framework answer. Its errors get our form: our words say as much as its own, and leak nothing."""
+        send = self._head_added(send, request_id, self._lane.model)
+        status = 0
+
+        async def send_on(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            if status < 400:
+                await send(message)
+
         try:
-            await self._app(scope, receive, answer.send)
+            await self._app(scope, receive, send_on)
+            answer = refuse(status) if status >= 400 else None
         except Exception as error:
-            if answer.started:
+            if 0 < status < 400:  # half of it is sent
                 raise
-            await refuse_error(error, request_id.decode())(scope, receive, answer.send)
+            answer = refuse_error(error, request_id.decode())
+        if answer is not None:
+            await answer(scope, receive, send)
 
     def _head(self, request_id: bytes, model: str) -> _Headers:
         """The headers that every answer carries."""
@@ -306,37 +316,3 @@ def _user_id(request: RecommendRequest, path_user_id: str) -> int:
     if request.user_id not in (None, user_id):
         raise InvalidRequestError("user_id in the body is not the one in the path", "user_id")
     return user_id
-
-
-class _Answer:
-    """Sends an answer on; an error is held back until it is whole, and given our form."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self._error: Message | None = None
-        self._body = bytearray()
-        self.started = False
-
-    async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            if message["status"] >= 400:
-                self._error = message
-                return
-            self.started = True
-            await self._send(message)
-        elif message["type"] == "http.response.body" and self._error is not None:
-            self._body += message.get("body", b"")
-            if not message.get("more_body", False):
-                await self._finish_error(self._error)
-        else:
-            await self._send(message)
-
-    async def _finish_error(self, start: Message) -> None:
-        ours = refuse_framework_error(start["status"], bytes(self._body))
-        body = bytes(self._body)
-        if ours is not None:
-            start = {"type": "http.response.start", "status": ours.status_code, "headers": ours.raw_headers}
-            body = bytes(ours.body)
-        self.started = True
-        await self._send(start)
-        await self._send({"type": "http.response.body", "body": body})

@@ -1,0 +1,130 @@
+"""Workers of one service: they answer by one model whatever happens, and do what `bentoml serve` is told."""
+
+import secrets
+import shutil
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+import yaml
+
+from tests.e2e.conftest import Line, run, serve
+from tests.e2e.homes import folder_of, log_of, with_own_home
+
+HERE = {"latitude": 13.87, "longitude": 100.58, "size": 3}
+TWO = {"BENTOML_CONFIG_OPTIONS": "services.hexbite.workers=2"}
+
+
+@pytest.fixture
+def own(line: Line, tmp_path: Path) -> Line:
+    return with_own_home(line, tmp_path / "home")
+
+
+def publish(line: Line, name: str = "hexbite") -> str:
+    """The same model once more: the newest of that name."""
+    version = secrets.token_hex(8)
+    published = folder_of(line, f"{name}:{version}")
+    shutil.copytree(folder_of(line, line.tag), published)
+    described = yaml.safe_load((published / "model.yaml").read_text())
+    (published / "model.yaml").write_text(yaml.safe_dump(described | {"name": name, "version": version}))
+    (published.parent / "latest").write_text(version)
+    return f"{name}:{version}"
+
+
+def workers_at(url: str) -> set[int]:
+    port = url.rpartition(":")[2]
+    (supervisor,) = [child for child in psutil.Process().children() if {"serve", port} <= set(child.cmdline())]
+    return {child.pid for child in supervisor.children() if "_bentoml_impl.worker.service" in child.cmdline()}
+
+
+def replace_a_worker(line: Line, url: str) -> None:
+    """Kill one, and wait until another answers in its place."""
+    log = log_of(line, url)
+    started = log.read_text().count("Completed async startup hook: start")
+    psutil.Process(min(workers_at(url))).kill()
+    deadline = time.monotonic() + 60
+    while log.read_text().count("Completed async startup hook: start") == started:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def who_answers(url: str, asked: int = 60) -> set[str]:
+    """By which models, over connections that spread over all workers; each of them says so in what it explains too."""
+    answers = [httpx.post(f"{url}/recommend/{user}", json=HERE | {"explain": True}) for user in range(asked)]
+    assert {answer.status_code for answer in answers} == {200}
+    for answer in answers:
+        assert answer.json()["meta"]["model"] == answer.headers["x-hexbite-model"]
+    return {answer.headers["x-hexbite-model"] for answer in answers}
+
+
+def metrics_of(url: str, role: str) -> set[str]:
+    """The models that workers have in a role, of those that are alive."""
+    lines = httpx.get(f"{url}/metrics").text.splitlines()
+    told = [line for line in lines if line.startswith("hexbite_model_info{") and f'role="{role}"' in line]
+    return {line.partition('model="')[2].partition('"')[0] for line in told if not line.endswith(" 0.0")}
+
+
+def test_what_latest_means_is_settled_once_for_every_role_and_a_replaced_worker_answers_by_it(own: Line) -> None:
+    split, shadow = publish(own, "split"), publish(own, "shadow")
+    settings = {
+        **TWO,
+        "HEXBITE_MODEL": "hexbite:latest",
+        "HEXBITE_SPLIT_MODEL": "split:latest",
+        "HEXBITE_SPLIT_SHARE": "0.5",
+        "HEXBITE_SHADOW_MODEL": "shadow:latest",
+    }
+    with serve({**own.environment, **settings}) as url:
+        for name in ("hexbite", "split", "shadow"):  # a training run is no deployment
+            publish(own, name)
+        replace_a_worker(own, url)
+        assert who_answers(url) == {own.tag, split}
+        assert metrics_of(url, "shadow") == {shadow}
+
+
+def test_a_replaced_worker_answers_by_what_was_deployed_last_and_could_be_served(own: Line) -> None:
+    broken, newer = publish(own), publish(own)
+    with serve({**own.environment, **TWO}) as url:
+        assert who_answers(url) == {newer}
+        run("bento", "deploy", own.tag, "--url", url, environment=own.environment)
+        assert who_answers(url) == {own.tag}
+        # What was in order when it was deployed, and is not when the workers come to it.
+        (folder_of(own, broken) / "model.json").write_text("{}")
+        (Path(own.environment["BENTOML_HOME"]) / "hexbite.deployed").write_text(f"{broken}\n")
+        replace_a_worker(own, url)
+        assert who_answers(url) == {own.tag}
+        assert f"{broken} was deployed and cannot be served, {own.tag} goes on" in log_of(own, url).read_text()
+
+
+@pytest.mark.parametrize("role", ["SPLIT", "SHADOW"])
+def test_a_model_of_an_experiment_that_cannot_be_loaded_keeps_the_service_unready(own: Line, role: str) -> None:
+    broken = publish(own, "other")
+    (folder_of(own, broken) / "model.json").write_text("{}")
+    settings: Mapping[str, str] = {f"HEXBITE_{role}_MODEL": broken} | (
+        {"HEXBITE_SPLIT_SHARE": "0.5"} if role == "SPLIT" else {}
+    )
+    with serve({**own.environment, **settings}, ready=False) as url:
+        for _ in range(4):  # also when it is looked at again
+            assert httpx.get(f"{url}/readyz").status_code == 503
+            refused = httpx.post(f"{url}/recommend/7", json=HERE)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
+        log = log_of(own, url).read_text()
+        assert log.count("not ready: ") == 1
+        assert str(folder_of(own, broken)) in log.partition("not ready: ")[2].partition("\n")[0]
+        # It is looked at again: what was mended is seen.
+        shutil.copy(folder_of(own, own.tag) / "model.json", folder_of(own, broken))
+        assert httpx.get(f"{url}/readyz", timeout=10).status_code == 200
+        assert httpx.post(f"{url}/recommend/7", json=HERE).status_code == 200
+
+
+def test_an_idle_connection_is_kept_for_as_long_as_bentoml_serve_is_told(line: Line) -> None:
+    with (
+        serve(line.environment, "--timeout-keep-alive", "1") as url,
+        socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=20) as connection,
+        connection.makefile("rb") as stream,
+    ):
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert stream.read().startswith(b"HTTP/1.1 200")  # it ends when the server closes the connection
