@@ -119,7 +119,7 @@ def _is_stored(tag: str, environment: Mapping[str, str]) -> bool:
 @contextmanager
 def _serving(port: int, environment: Mapping[str, str]) -> Iterator[None]:
     """``bentoml serve``, ready; stopped at the end whatever happens."""
-    command = ["bentoml", "serve", "--host", _HOST, "--port", str(port)]
+    command = ["bentoml", "serve", "--host", _HOST, "--port", str(port), "--timeout-keep-alive", "75"]
     _out.print(f"$ HEXBITE_MODEL={environment['HEXBITE_MODEL']} {shlex.join(command)}", style="bold", highlight=False)
     with _LOG.open("wb") as log:
         # A session of its own: Ctrl-C reaches this process alone, which then stops the server in order.
