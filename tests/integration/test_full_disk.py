@@ -21,7 +21,7 @@ from hexbite.features import FeatureSchema
 from hexbite.networks import RankNet
 from hexbite.ranker import Ranker
 from training import store
-from training.checkpoint import Checkpoint
+from training.learning.checkpoint import Checkpoint
 
 PAGES = {"report.html": b"x" * 200_000}
 
