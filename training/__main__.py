@@ -11,12 +11,12 @@ import typer
 
 from hexbite.console import run
 from hexbite.errors import DataError
-from training.clicks import Unknown
-from training.evaluate import Evaluation, evaluate
-from training.metrics import Figure
-from training.ranks import joined
+from training.judging.evaluate import Evaluation, evaluate
+from training.judging.metrics import Figure
+from training.judging.score import score
+from training.learning.ranks import joined
+from training.reading.clicks import Unknown
 from training.run import run_training
-from training.score import score
 from training.settings import Model, Precision, Schedule, Settings
 from training.store import load, publish
 

@@ -18,19 +18,19 @@ from hexbite.console import tell
 from hexbite.features import GROUPS
 from hexbite.folder import TRAIN
 from hexbite.ranker import Ranker
-from training.checkpoint import Checkpoint
-from training.clicks import ClickFiles, Unknown
-from training.history import Validation
-from training.importance import permutation_importance
-from training.loop import train
-from training.ranks import Ranks
+from training.judging.importance import permutation_importance
+from training.judging.validation import validate
+from training.learning.checkpoint import Checkpoint
+from training.learning.history import Validation
+from training.learning.loop import train
+from training.learning.ranks import Ranks
+from training.reading.clicks import ClickFiles, Unknown
+from training.reading.rows import FeatureRows
+from training.reading.survey import Split, Survey, survey
+from training.reading.tables import Tables, read_tables
 from training.report.page import Run, write_report
-from training.rows import FeatureRows
 from training.settings import Settings
 from training.store import code_version, save
-from training.survey import Split, Survey, survey
-from training.tables import Tables, read_tables
-from training.validation import validate
 
 _DTYPES: Final = {"float32": torch.float32, "bf16": torch.float32, "float64": torch.float64}
 

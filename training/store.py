@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -16,15 +17,14 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 import bentoml
 import numpy as np
 import torch
-from bentoml import Tag
-from bentoml._internal.configuration.containers import BentoMLContainer  # where it keeps its own paths
-from bentoml._internal.models import ModelStore
 from bentoml.exceptions import BentoMLException, NotFound
+from bentoml.models import ModelContext
 from safetensors import SafetensorError
 
 import hexbite
 from hexbite.artifact import Artifact
 from hexbite.errors import ArtifactError, ModelStoreError
+from hexbite.home import bentoml_home
 
 #: The folder of a model that holds its report.
 REPORT: Final = "report"
@@ -45,33 +45,39 @@ def save(artifact: Artifact, *, name: str, pages: Mapping[str, bytes] | None = N
         "metrics": artifact.metrics,
         "data": artifact.data,
     }
-    store = Path(BentoMLContainer.model_store_dir.get())
+    store = bentoml_home() / "models"
     try:
-        store.mkdir(parents=True, exist_ok=True)
-        # BentoML copies file by file into the model's final place. Here it does so into a store of its own beside the
-        # real one, and what is complete moves over in one step.
-        with tempfile.TemporaryDirectory(prefix=".partial-", dir=store.parent) as scratch:
-            aside = ModelStore(scratch)
-            with bentoml.models.create(
-                name, labels={"framework": "hexbite"}, metadata=_told(said), _model_store=aside
-            ) as model:
-                folder = Path(model.path)
-                artifact.save(folder)
-                (folder / REPORT).mkdir()
-                for page, content in (pages or {}).items():
-                    (folder / REPORT / page).write_bytes(content)
-            _move(model.tag, Path(scratch), store)
+        model = bentoml.Model.create(
+            name,
+            module="",
+            api_version="v1",
+            signatures={},
+            labels={"framework": "hexbite"},
+            metadata=_told(said),
+            context=ModelContext("", {}),
+        )
+        artifact.save(Path(model.path))
+        (Path(model.path) / REPORT).mkdir()
+        for page, content in (pages or {}).items():
+            (Path(model.path) / REPORT / page).write_bytes(content)
+        model.flush()  # type: ignore[no-untyped-call]  # the library has no types here
+        _put(model, store)
     except (BentoMLException, OSError, ValueError, SafetensorError) as error:
         raise ModelStoreError(f"the model cannot be stored as {name!r}: {error}") from error
     return str(model.tag)
 
 
-def _move(tag: Tag, scratch: Path, store: Path) -> None:
-    (store / tag.path()).parent.mkdir(exist_ok=True)
-    latest = scratch / "latest"
-    latest.write_text(str(tag.version))
-    (scratch / tag.path()).rename(store / tag.path())
-    latest.replace(store / tag.latest_path())
+def _put(model: bentoml.Model, store: Path) -> None:
+    """Into the store in one step: BentoML itself copies file by file into the model's final place."""
+    versions = store / model.tag.name
+    store.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=store.parent) as scratch:
+        complete, latest = Path(scratch) / "model", Path(scratch) / "latest"
+        shutil.copytree(model.path, complete)
+        latest.write_text(str(model.tag.version))
+        versions.mkdir(exist_ok=True)
+        complete.rename(versions / str(model.tag.version))
+        latest.replace(versions / "latest")
 
 
 def load(tag: str) -> tuple[str, Artifact]:

@@ -12,7 +12,6 @@ import bentoml
 import numpy as np
 import pytest
 import torch
-from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
 
 from hexbite.artifact import Artifact
@@ -21,7 +20,7 @@ from hexbite.features import FeatureSchema
 from hexbite.networks import RankNet
 from hexbite.ranker import Ranker
 from training import store
-from training.checkpoint import Checkpoint
+from training.learning.checkpoint import Checkpoint
 
 PAGES = {"report.html": b"x" * 200_000}
 
@@ -35,8 +34,8 @@ def models(tmp_path: Path, monkeypatch: Any) -> Path:
 
 
 def use(monkeypatch: Any, folder: Path) -> None:
-    # BentoML reads its home at import: its own providers are what another home is set by.
-    monkeypatch.setattr(BentoMLContainer.model_store_dir, "get", lambda: str(folder))
+    monkeypatch.setenv("BENTOML_HOME", str(folder.parent))
+    # BentoML itself has read it at its import.
     monkeypatch.setattr(bentoml.models, "get", ModelStore(str(folder)).get)
 
 

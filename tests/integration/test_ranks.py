@@ -40,7 +40,7 @@ def train(environment: Mapping[str, str], world: Path, *arguments: str, ranks: i
     assert finished.returncode == 0, finished.stderr
     # Only the first rank speaks.
     assert finished.stdout.count("rows to train on") == 1
-    assert finished.stderr.count('"doing": "epoch 2/2"') == 1
+    assert finished.stderr.count('{"event": "done", "doing": "epoch 2/2"') == 1
     (tag,) = [line for line in finished.stdout.splitlines() if line.startswith("hexbite:")]
     name, version = tag.split(":")
     return Artifact.load(Path(environment["BENTOML_HOME"]) / "models" / name / version)

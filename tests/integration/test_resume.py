@@ -15,15 +15,15 @@ from safetensors.torch import load_file
 
 from data.synthetic import Sizes, write_world
 from hexbite.errors import Interrupted, TrainingError
-from training.checkpoint import Checkpoint
-from training.clicks import ClickFiles
-from training.history import Validation
-from training.loop import Trained, train
-from training.ranks import Ranks
-from training.rows import FeatureRows
+from training.learning.checkpoint import Checkpoint
+from training.learning.history import Validation
+from training.learning.loop import Trained, train
+from training.learning.ranks import Ranks
+from training.reading.clicks import ClickFiles
+from training.reading.rows import FeatureRows
+from training.reading.survey import Split, survey
+from training.reading.tables import read_tables
 from training.settings import Settings
-from training.survey import Split, survey
-from training.tables import read_tables
 
 ROOT = Path(__file__).parents[2]
 

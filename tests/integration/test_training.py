@@ -21,15 +21,15 @@ from hexbite.errors import DataError
 from hexbite.features import Feature, FeatureSchema
 from hexbite.networks import NETWORKS
 from hexbite.ranker import Ranker, logits_to_scores
-from training.checkpoint import Checkpoint
-from training.clicks import ClickFiles, Clicks
-from training.evaluate import assemble, logits
-from training.loop import Trained, train
-from training.ranks import Ranks
-from training.rows import FeatureRows
+from training.judging.evaluate import assemble, logits
+from training.learning.checkpoint import Checkpoint
+from training.learning.loop import Trained, train
+from training.learning.ranks import Ranks
+from training.reading.clicks import ClickFiles, Clicks
+from training.reading.rows import FeatureRows
+from training.reading.survey import Split, Survey, survey
+from training.reading.tables import read_tables
 from training.settings import Settings
-from training.survey import Split, Survey, survey
-from training.tables import read_tables
 
 ROOT = Path(__file__).parents[2]
 USERS, RESTAURANTS = "user_features.parquet", "restaurant_features.parquet"
@@ -147,7 +147,7 @@ def test_the_holdout_can_be_the_last_files(world: Path) -> None:
 
 
 def test_a_file_is_read_in_parts_that_are_its_row_groups(world: Path, copy: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("training.clicks.PART_ROWS", 1_024)
+    monkeypatch.setattr("training.reading.clicks.PART_ROWS", 1_024)
     split, found = look(world, holdout=0.1)
     assert len(split.files.parts) == 30
     assert found.rows + len(found.validation) == 30_000

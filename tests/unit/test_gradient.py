@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from hexbite.networks import NETWORKS, Network, RankNet
-from training.batches import Batch
-from training.gradient import AutogradGradient, FoldedGradient, Gradient, gradient_of
-from training.optimizer import Optimizer
-from training.ranks import Ranks
-from training.rows import FeatureRows
+from training.learning.gradient import AutogradGradient, FoldedGradient, Gradient, gradient_of
+from training.learning.optimizer import Optimizer
+from training.learning.ranks import Ranks
+from training.learning.step import RecordedStep, Step
+from training.reading.batches import Batch
+from training.reading.rows import FeatureRows
 from training.settings import Settings
-from training.step import RecordedStep, Step
 
 ROWS, WIDTH = 64, 40
 SETTINGS = Settings(schedule="constant")

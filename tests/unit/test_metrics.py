@@ -6,9 +6,9 @@ import torch
 from torchmetrics.functional.classification import binary_auroc, binary_calibration_error
 from torchmetrics.functional.retrieval import retrieval_hit_rate, retrieval_normalized_dcg
 
-from training.clicks import Clicks
-from training.lists import Lists
-from training.metrics import Auc, ClickMetrics, bootstrap_mean, rank_to_hit, rank_to_ndcg
+from training.judging.lists import Lists
+from training.judging.metrics import Auc, ClickMetrics, bootstrap_mean, rank_to_hit, rank_to_ndcg
+from training.reading.clicks import Clicks
 
 
 def auc_of(scores: torch.Tensor, clicks: torch.Tensor) -> float | None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from training.optimizer import Optimizer
+from training.learning.optimizer import Optimizer
 from training.settings import Settings
 
 

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hexbite.errors import DataError
-from training.batches import Batches
-from training.clicks import Clicks
-from training.rows import FeatureRows
-from training.shuffle import Shuffle
-from training.survey import Split
+from training.reading.batches import Batches
+from training.reading.clicks import Clicks
+from training.reading.rows import FeatureRows
+from training.reading.shuffle import Shuffle
+from training.reading.survey import Split
 
 
 class Parts:

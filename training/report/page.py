@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from training.history import History
-from training.importance import Importance
-from training.metrics import Curves
+from training.judging.importance import Importance
+from training.judging.metrics import Curves
+from training.learning.history import History
 from training.report import plots
 
 #: The page's name; the plots lie beside it.

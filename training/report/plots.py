@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from training.history import Point, Validation
-from training.importance import Importance
-from training.metrics import Curves
+from training.judging.importance import Importance
+from training.judging.metrics import Curves
+from training.learning.history import Point, Validation
 
 _BLUE, _ORANGE, _GREY = "#2563a8", "#c8641e", "#8a8f98"
 _FEATURES_SHOWN = 20

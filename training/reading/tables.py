@@ -13,7 +13,7 @@ from hexbite.console import progress
 from hexbite.errors import DataError, SchemaError
 from hexbite.features import Feature, FeatureSchema, Matrix
 from hexbite.folder import RESTAURANT_KEYS, RESTAURANTS, TRAIN, USER_KEYS, USERS, resolve_schema
-from training.parquet import Ids, column_names, parquet_files, read_columns, to_ids, to_matrix, to_numbers
+from training.reading.parquet import Ids, column_names, parquet_files, read_columns, to_ids, to_matrix, to_numbers
 
 # Feature columns read at once.
 _COLUMNS: Final = 4

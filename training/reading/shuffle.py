@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hexbite.errors import DataError
-from training.clicks import Clicks
-from training.survey import Split
+from training.reading.clicks import Clicks
+from training.reading.survey import Split
 
 
 class Placed(NamedTuple):

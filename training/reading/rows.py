@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from hexbite.features import Matrix
-from training.clicks import Clicks
-from training.survey import Standardisation
-from training.tables import Tables
+from training.reading.clicks import Clicks
+from training.reading.survey import Standardisation
+from training.reading.tables import Tables
 
 # Rows widened to float64 at once.
 _CHUNK_ROWS: Final = 65_536

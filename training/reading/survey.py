@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from hexbite.console import progress
 from hexbite.errors import DataError
-from training.clicks import ClickFiles, Clicks
-from training.tables import Tables
+from training.reading.clicks import ClickFiles, Clicks
+from training.reading.tables import Tables
 
 
 class Standardisation(NamedTuple):

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from hexbite.networks import Network
 from hexbite.ranker import Ranker
-from training.clicks import Clicks
-from training.metrics import ClickMetrics
-from training.rows import FeatureRows
+from training.judging.metrics import ClickMetrics
+from training.reading.clicks import Clicks
+from training.reading.rows import FeatureRows
 
 #: Rows scored at once: with 256 hidden units of float64 some 30 MB.
 CHUNK_ROWS: Final = 16_384

@@ -15,11 +15,11 @@ from hexbite.console import progress
 from hexbite.features import DISTANCE_M, Matrix
 from hexbite.folder import TEST, TRAIN
 from hexbite.ranker import Ranker
-from training.clicks import ClickFiles, Clicks, Unknown
-from training.lists import Lists
-from training.metrics import Auc, Figure, Means, bootstrap_mean, rank_to_hit, rank_to_ndcg
-from training.ranking import rank_visits, read_visits
-from training.tables import Tables, read_tables
+from training.judging.lists import Lists
+from training.judging.metrics import Auc, Figure, Means, bootstrap_mean, rank_to_hit, rank_to_ndcg
+from training.judging.ranking import rank_visits, read_visits
+from training.reading.clicks import ClickFiles, Clicks, Unknown
+from training.reading.tables import Tables, read_tables
 
 #: The restaurant feature that counts visits, where there is one; else train clicks are counted.
 VISITS_FEATURE: Final = "log_visits"

@@ -15,8 +15,8 @@ import polars as pl
 from hexbite.errors import DataError
 from hexbite.features import Matrix
 from hexbite.folder import CLICK_KEYS
-from training.parquet import count_rows, parquet_files, read_columns, to_clicks, to_ids, to_matrix
-from training.tables import Rows, Tables
+from training.reading.parquet import count_rows, parquet_files, read_columns, to_clicks, to_ids, to_matrix
+from training.reading.tables import Rows, Tables
 
 Unknown = Literal["error", "skip"]
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import torch
 
-from training.batches import Batch
-from training.gradient import Gradient
-from training.optimizer import Optimizer
-from training.ranks import Ranks
-from training.rows import FeatureRows
+from training.learning.gradient import Gradient
+from training.learning.optimizer import Optimizer
+from training.learning.ranks import Ranks
+from training.reading.batches import Batch
+from training.reading.rows import FeatureRows
 
 #: Runs a function so that it can be run again, and returns what runs it again.
 Recorder = Callable[[Callable[[], None]], Callable[[], None]]

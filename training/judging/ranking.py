@@ -14,8 +14,8 @@ from hexbite.errors import DataError
 from hexbite.folder import REQUESTS
 from hexbite.geo import EARTH_RADIUS_M, distances_m
 from hexbite.ranker import order
-from training.parquet import Ids, column_names, read_columns, to_ids, to_numbers
-from training.tables import Rows, Tables
+from training.reading.parquet import Ids, column_names, read_columns, to_ids, to_numbers
+from training.reading.tables import Rows, Tables
 
 #: The column of a request file that says where the person went.
 VISITED: Final = "visited_restaurant_id"

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.clicks import Clicks
-from training.rows import FeatureRows
-from training.shuffle import Placed, Shuffle
+from training.reading.clicks import Clicks
+from training.reading.rows import FeatureRows
+from training.reading.shuffle import Placed, Shuffle
 
 T = TypeVar("T")
 

@@ -9,10 +9,10 @@ import torch
 
 from hexbite.console import progress
 from hexbite.networks import Network
-from training.clicks import Clicks
-from training.metrics import ClickMetrics
-from training.rows import FeatureRows
-from training.validation import CHUNK_ROWS, gathered, standardised_ranker
+from training.judging.metrics import ClickMetrics
+from training.judging.validation import CHUNK_ROWS, gathered, standardised_ranker
+from training.reading.clicks import Clicks
+from training.reading.rows import FeatureRows
 
 # Validation rows looked at: a feature that matters shows on far fewer.
 _ROWS: Final = 50_000

@@ -11,8 +11,8 @@ import torch
 from torchmetrics.functional.retrieval import retrieval_hit_rate, retrieval_normalized_dcg
 
 from hexbite.console import progress
-from training.clicks import Clicks
-from training.metrics import Figure, bootstrap_mean
+from training.judging.metrics import Figure, bootstrap_mean
+from training.reading.clicks import Clicks
 
 # People drawn, and lists measured at the most: torchmetrics takes a list at a time.
 _PEOPLE: Final = 50_000

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from hexbite.networks import Network, RankNet
-from training.batches import Batch
+from training.reading.batches import Batch
 
 
 class Gradient(ABC):

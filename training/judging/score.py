@@ -13,10 +13,10 @@ from hexbite.console import progress
 from hexbite.errors import DataError
 from hexbite.features import DISTANCE_M
 from hexbite.ranker import logits_to_scores
-from training.clicks import Clicks, Unknown, find_pairs
-from training.evaluate import logits
-from training.parquet import column_names, read_columns, to_matrix
-from training.tables import read_tables
+from training.judging.evaluate import logits
+from training.reading.clicks import Clicks, Unknown, find_pairs
+from training.reading.parquet import column_names, read_columns, to_matrix
+from training.reading.tables import read_tables
 
 # What the service's answers call the distance.
 _DISPLACEMENT: Final = "displacement"

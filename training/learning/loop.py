@@ -10,18 +10,18 @@ import torch
 from hexbite.console import progress
 from hexbite.errors import Interrupted
 from hexbite.networks import NETWORKS, Network
-from training.batches import Batches, Chunk
-from training.checkpoint import Checkpoint, Interruption
-from training.gradient import gradient_of
-from training.history import History, Validation
-from training.optimizer import Optimizer
-from training.ranks import Ranks
-from training.rows import FeatureRows
+from training.judging.validation import validate
+from training.learning.checkpoint import Checkpoint, Interruption
+from training.learning.gradient import gradient_of
+from training.learning.history import History, Validation
+from training.learning.optimizer import Optimizer
+from training.learning.ranks import Ranks
+from training.learning.step import step_of
+from training.reading.batches import Batches, Chunk
+from training.reading.rows import FeatureRows
+from training.reading.shuffle import Shuffle
+from training.reading.survey import Split, Survey
 from training.settings import Settings
-from training.shuffle import Shuffle
-from training.step import step_of
-from training.survey import Split, Survey
-from training.validation import validate
 
 
 @dataclass(frozen=True, slots=True)

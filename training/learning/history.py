@@ -12,9 +12,9 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from hexbite.errors import TrainingError
-from training.batches import Chunk
-from training.metrics import Auc
-from training.ranks import Ranks
+from training.judging.metrics import Auc
+from training.learning.ranks import Ranks
+from training.reading.batches import Chunk
 
 # About so many points a run: enough for a smooth line, few enough to cost nothing.
 _POINTS: Final = 100
