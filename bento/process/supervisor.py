@@ -33,7 +33,7 @@ _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 30.0
 
 # How long the queue of a listening socket is waited for to be empty.
-_EMPTY_S: Final = 0.2
+_EMPTY_S: Final = 0.4
 _POLL_S: Final = 0.001
 
 
@@ -121,6 +121,9 @@ def install(drain_s: float, metrics: Path) -> None:
         async def _stop_listening(self, stopped: asyncio.Future[None]) -> None:
             """After the drain, at a moment when nobody is waiting to be accepted; at once where no worker is left."""
             await asyncio.wait([stopped], timeout=drain_s)
+            for listening in self.sockets.values():
+                # No room in the queue: who comes now tries again, and finds nobody; who is in it is let in.
+                socket.socket.listen(listening, 0)
             patience = time.monotonic() + _EMPTY_S
             while not stopped.done() and time.monotonic() < patience and _is_somebody_waiting(self.sockets):  # noqa: ASYNC110
                 await asyncio.sleep(_POLL_S)

@@ -14,7 +14,7 @@ from bento.process import private
 _log = logging.getLogger("bentoml.hexbite")
 
 # The supervisor stops listening first (see `bento.process.supervisor`): what was accepted by then is still answered.
-_MARGIN_S: Final = 0.25
+_MARGIN_S: Final = 0.5
 
 
 def have_no_websocket() -> None:

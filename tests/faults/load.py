@@ -1,6 +1,7 @@
 """Steady load on a service, in the background, that counts what becomes of every request."""
 
 import asyncio
+import itertools
 import json
 import threading
 import time
@@ -128,4 +129,47 @@ def load(url: str, requests: Sequence[Request], *, clients: int = 8, per_s: floa
         yield generated
     finally:
         generated.end()
+        thread.join(2 * _PATIENCE_S)
+
+
+@contextmanager
+def visitors(url: str, request: Request, *, per_s: float) -> Iterator[Counter[int | str]]:
+    """So many new connections a second, each with one request, whatever becomes of it: what became of how many."""
+    where = urlsplit(url)
+    sent = request.to_bytes(where.netloc)
+    seen: Counter[int | str] = Counter()
+    ended = False
+
+    async def visit() -> None:
+        status: int | str = REFUSED
+        try:
+            reader, writer = await asyncio.open_connection(where.hostname, where.port)
+            status = CUT_OFF
+            async with asyncio.timeout(_PATIENCE_S):
+                writer.write(sent)
+                status, _, _ = await _answer(reader)
+            writer.close()
+        except TimeoutError:
+            status = HUNG
+        except ConnectionRefusedError:
+            pass
+        except (OSError, EOFError):
+            status = CUT_OFF
+        seen[status] += 1
+
+    async def come() -> None:
+        began = time.monotonic()
+        async with asyncio.TaskGroup() as visits:
+            for number in itertools.count():
+                if ended:
+                    return
+                visits.create_task(visit())
+                await asyncio.sleep(max(0.0, began + (number + 1) / per_s - time.monotonic()))
+
+    thread = threading.Thread(target=lambda: asyncio.run(come()))
+    thread.start()
+    try:
+        yield seen
+    finally:
+        ended = True
         thread.join(2 * _PATIENCE_S)
