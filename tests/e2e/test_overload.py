@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import httpx
@@ -125,3 +126,51 @@ def test_a_refusal_names_no_request_of_another(url: str, line: Line) -> None:
         assert len(given) == 32
         blocker.rollback()
         waiting.join()
+
+
+@contextmanager
+def full(url: str, line: Line) -> Iterator[None]:
+    """There is no room for one more."""
+    with psycopg.connect(line.dsn) as blocker:
+        blocker.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+        waiting = threading.Thread(target=lambda: httpx.post(f"{url}/recommend/7", content=BODY, timeout=30))
+        waiting.start()
+        wait_for_one_at_work(blocker)
+        yield
+        blocker.rollback()
+        waiting.join()
+
+
+def test_a_refusal_waits_for_no_body(url: str, line: Line) -> None:
+    with full(url, line), connect(url) as asking:
+        asking.sendall(b"POST /recommend/7 HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+        assert read(asking)[0][0] == 503
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        pytest.param(raw("x", f"Content-Length: {len(BODY) + 5}\r\n"), id="two lengths"),
+        pytest.param(raw("x", "Transfer-Encoding: chunked\r\n"), id="a length and pieces"),
+        pytest.param(raw("x", "X-Folded: a\r\n b\r\n"), id="a folded header"),
+        pytest.param(raw("x").replace(b"/7 ", b"/7\n"), id="a line break in the target"),
+        pytest.param(raw("x", "Content-Length : 3\r\n"), id="a space before the colon"),
+    ],
+)
+def test_what_two_parsers_may_read_differently_is_read_by_one_only_also_when_there_is_no_room(
+    url: str, line: Line, request_: bytes
+) -> None:
+    def answered() -> list[bytes]:
+        """What one connection is answered until it is closed, or nothing comes any more."""
+        lines = []
+        with connect(url) as asking, asking.makefile("rb") as stream:
+            asking.settimeout(1)
+            asking.sendall(request_)
+            with suppress(TimeoutError):
+                while received := stream.readline():
+                    lines += [received] if received.startswith(b"HTTP/1.1 ") else []
+        return [line.split()[1] for line in lines]
+
+    with full(url, line):
+        while_full = answered()
+    assert answered() == [{b"503": b"200"}.get(status, status) for status in while_full]
