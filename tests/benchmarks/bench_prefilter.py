@@ -85,7 +85,8 @@ class Ours:
         self._store = store
         width = SCHEMA.width
         flat = Ranker((LinearMap(torch.zeros(1, width).double(), torch.zeros(1).double()),))
-        self._artifact = Artifact(SCHEMA, flat, np.zeros(1, np.float32), np.zeros(1, np.float32))
+        mean_restaurant = np.zeros(FEATURES, np.float32)
+        self._artifact = Artifact(SCHEMA, flat, np.zeros(1, np.float32), mean_restaurant)
 
     @classmethod
     async def load(cls, dsn: str, world: World) -> Self:
