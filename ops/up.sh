@@ -94,8 +94,8 @@ done
 
 if [ -n "$was_old" ]; then
     sh ops/keep.sh "$old|^# A store keeps the passwords|^HEXBITE_(IMAGE|LOAD_MODE)="
-    # Its load was no command of its own: started, it would write over what has changed since.
-    docker compose --profile load rm --force --stop load >/dev/null 2>&1 || true
+    # Its networks have other addresses, and its load, started, would write over what has changed since.
+    docker compose --profile observe --profile load down
 fi
 [ "$wanted" = "$image" ] || sh ops/keep.sh '^HEXBITE_IMAGE=' "HEXBITE_IMAGE=$wanted"
 export HEXBITE_IMAGE="$wanted"

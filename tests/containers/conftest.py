@@ -21,7 +21,7 @@ from tests.e2e.test_compose import has_engine
 from tests.faults.load import Request
 
 PROJECT: Final = "hexbite-tried"
-NET: Final = "172.30.98"
+NET: Final = "10.213.98"
 
 REPLICAS: Final = ("service-a", "service-b")
 

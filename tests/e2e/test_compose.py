@@ -1,5 +1,6 @@
 """What docker-compose.yml and the files that it mounts promise, as far as it shows without running them."""
 
+import ipaddress
 import json
 import os
 import re
@@ -119,6 +120,13 @@ def test_nginx_finds_each_replica_at_the_address_that_compose_gives_it() -> None
         assert address.endswith(f".{octet}")
     # The second try goes by the last part of the address.
     assert r'"~\.11:3000$" b_first;' in (ROOT / "ops" / "nginx.conf").read_text()
+
+
+def test_no_network_that_docker_makes_by_itself_can_have_the_fixed_addresses() -> None:
+    (subnet,) = COMPOSE["networks"]["inside"]["ipam"]["config"]
+    fixed = ipaddress.ip_network(_plain(subnet["subnet"]))
+    # Docker's default pools.
+    assert not any(fixed.overlaps(ipaddress.ip_network(pool)) for pool in ("172.16.0.0/12", "192.168.0.0/16"))
 
 
 def _plain(value: Any) -> Any:
