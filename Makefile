@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check format lock bench-load bench-synthetic bench-training bench-serving bench-prefilter bench-stages task \
-	image up down logs deploy audit faults fuzz bench-overload clean
+	image up down logs load psql deploy containers audit faults fuzz bench-overload clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -86,28 +86,39 @@ fuzz: $(INSTALLED) ## CASES=20000 requests, few of them right, to a served servi
 task: $(INSTALLED) ## the whole task, 50 million rows and 5 epochs, twice: a quarter of an hour
 	$(BIN)/python -m tests.benchmarks.task
 
-# Containers. MODEL is a tag in the model store. TORCH=cpu wants TORCH_INDEX, the address of the index with torch's CPU
-# builds or a folder of wheels; pip's own folder of wheels serves where it has one.
-MODEL ?= hexbite:latest
+# Containers. MODEL is a tag in the model store; IMAGE an image that is there, in place of a model. TORCH=cpu wants
+# TORCH_INDEX, the address of the index with torch's CPU builds or a folder of wheels; a folder that pip is told of serves.
+MODEL ?=
+IMAGE ?=
 TORCH ?= cpu
-TORCH_INDEX ?= $(shell $(BIN)/python -m pip config get global.find-links 2>/dev/null)
-BUILD = BIN="$(BIN)" MODEL="$(MODEL)" TORCH="$(TORCH)" TORCH_INDEX="$(TORCH_INDEX)" sh
+TORCH_INDEX ?=
+MODE ?= upsert
+BUILD = BIN="$(BIN)" MODEL="$(MODEL)" IMAGE="$(IMAGE)" TORCH="$(TORCH)" TORCH_INDEX="$(TORCH_INDEX)" sh
 
-image: $(INSTALLED) ## the image of MODEL=hexbite:latest, as hexbite:VERSION and hexbite:latest; TORCH=cpu or cuda
+image: $(INSTALLED) ## the image of MODEL=hexbite:latest and the code that lies here; TORCH=cpu or cuda
 	@image=$$($(BUILD) ops/image.sh) && docker tag "$$image" hexbite:latest && echo "$$image"
 
 up: $(INSTALLED) ## Postgres, two replicas and nginx in containers; COMPOSE_PROFILES=observe adds Prometheus and Grafana
 	@$(BUILD) ops/up.sh
 
 down: ## stop and remove the containers; the store stays
-	@docker compose --profile observe down
+	@docker compose --profile observe --profile load down
 	@echo "the store stays in the volume hexbite_store; docker volume rm hexbite_store removes it for good"
 
 logs: ## what the containers say, as it comes
 	@docker compose --profile observe logs --follow --tail 100
 
-deploy: $(INSTALLED) ## MODEL=hexbite:VERSION into both replicas, one after the other; an older one goes back
+load: ## HEXBITE_DATA=data/demo into the store of the containers: MODE=upsert new and changed rows, MODE=replace all
+	@docker compose run --rm load python -m db load /data --mode "$(MODE)"
+
+psql: ## SQL on the store of the containers, from the keyboard or a pipe
+	@docker compose exec $$(test -t 0 || echo -T) postgres psql --username hexbite_owner --dbname hexbite
+
+deploy: $(INSTALLED) ## MODEL=hexbite:VERSION into both replicas, one after the other; IMAGE= goes back to one from before
 	@$(BUILD) ops/deploy.sh
+
+containers: $(INSTALLED) ## the containers tried on a Docker engine: a quarter of an hour
+	$(BIN)/python -m pytest --quiet --capture=no tests/containers
 
 clean: ## forget the demo's world; the model store and the feature store stay
 	rm -rf data/demo

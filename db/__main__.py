@@ -14,7 +14,7 @@ from db import migrate
 from db.embedded import EmbeddedServer
 from db.load import Loaded, Mode, load
 from db.move import move
-from db.settings import StoreSettings, home, store_dsn, without_password
+from db.settings import StoreSettings, home, store_address, store_dsn, without_password
 from db.status import status
 from db.tables import Rejection
 from hexbite.console import run
@@ -82,7 +82,11 @@ def history() -> None:
 def load_folder(
     folder: Annotated[Path, typer.Argument(help="A data folder, see docs/architecture.md.")],
     mode: Annotated[
-        Mode, typer.Option(help="replace: the store holds what the folder holds. upsert: new and changed rows only.")
+        Mode,
+        typer.Option(
+            help="replace: the store holds what the folder holds. upsert: new and changed rows only. "
+            "fill: all rows, if the store has none of these features yet, else nothing."
+        ),
     ] = "replace",
     rejected: Annotated[
         Path | None, typer.Option(help="A CSV file for every row that could not be stored, with its reason.")
@@ -90,6 +94,8 @@ def load_folder(
 ) -> None:
     """Load feature tables: readers see all of the old or all of the new."""
     tables = load(_dsn(), folder, mode=mode)
+    if mode == "fill" and not tables:
+        print("left alone: the store holds rows of these features; --mode upsert or replace loads over them")
     for name, loaded in tables.items():
         print(f"{name}: {_summary(loaded, mode)}")
     rejections = [(name, row) for name, loaded in tables.items() for row in loaded.rejections]
@@ -106,7 +112,10 @@ def _summary(loaded: Loaded, mode: Mode) -> str:
         "unchanged": loaded.unchanged,
         "rejected": len(loaded.rejections),
     }
-    counts |= {"removed": loaded.deleted} if mode == "replace" else {"older than stored": loaded.older}
+    if mode == "replace":
+        counts["removed"] = loaded.deleted
+    elif mode == "upsert":
+        counts["older than stored"] = loaded.older
     return ", ".join(f"{count:,} {what}" for what, count in counts.items())
 
 
@@ -152,8 +161,11 @@ def show_status() -> None:
 
 @app.command("url")
 def url() -> None:
-    """The address of the store in use, as psql takes it; the embedded server is started where it is that one."""
-    print(_dsn())
+    """The address of the store in use, as psql takes it; the embedded server is started where it is that one.
+
+    A password that DATABASE_PASSWORD_FILE holds is not in it.
+    """
+    print(store_address(StoreSettings()))
 
 
 @app.command("stop")

@@ -20,7 +20,7 @@ from hexbite.features import FeatureSchema
 from hexbite.folder import RESTAURANTS, TRAIN, USERS, read_schema, resolve_schema
 from hexbite.geo import degrees_to_cells
 
-Mode = Literal["replace", "upsert"]
+Mode = Literal["replace", "upsert", "fill"]
 
 # Behind the merge's lock writers wait, never readers; a writer that holds on for longer than this stops the load.
 _LOCK_TIMEOUT: Final = "30s"
@@ -47,15 +47,23 @@ def load(dsn: str, folder: Path, *, mode: Mode = "replace") -> dict[str, Loaded]
     """Load the tables of a data folder, by name (``users``, ``restaurants``).
 
     ``replace`` makes the store hold, for the folder's schema, what the folder holds; ``upsert`` takes new and changed
-    rows, one table alone if need be, and leaves a stored row with a later event alone. Other schemas are not touched.
+    rows, one table alone if need be, and leaves a stored row with a later event alone; ``fill`` loads where no table
+    has a row of the schema, and else changes nothing and returns no table. Other schemas are not touched.
     Readers see all of the old or all of the new. Raises DataError before anything is stored where a file cannot be
     used, StoreError or StoreUnavailable where the store refuses.
     """
     schema, tables = _open(folder, mode)
     with driver_errors(), connect(dsn) as connection:
+        if mode == "fill":
+            # Before the work of staging, in a transaction of its own; behind the lock it is asked again, and counts.
+            with connection.transaction():
+                if _holds_rows(connection, schema):
+                    return {}
         _stage(connection, tables)
         with progress("merging into the store"):
             loaded = _merge(connection, schema, tables, mode)
+    if not loaded:
+        return {}
     with progress("vacuuming") as advance:
         if not vacuum(dsn):
             advance(0, "left to autovacuum: this user may only analyse")
@@ -82,6 +90,13 @@ def _open(folder: Path, mode: Mode) -> tuple[FeatureSchema, dict[str, Table]]:
         )
     kinds = {"users": ("user_id", schema.user, False), "restaurants": ("restaurant_id", schema.restaurant, True)}
     return schema, {name: Table(path, *kinds[name]) for name, path in paths.items()}
+
+
+def _holds_rows(connection: psycopg.Connection[Any], schema: FeatureSchema) -> bool:
+    """Whether any table has a row of the schema: one that was emptied beside the other is not filled again."""
+    row = connection.execute(SQL["holds_rows"], {"fingerprint": schema.fingerprint}).fetchone()
+    assert row is not None
+    return bool(row[0])
 
 
 def _stage(connection: psycopg.Connection[Any], tables: dict[str, Table]) -> None:
@@ -114,6 +129,8 @@ def _merge(
         connection.execute("SET LOCAL hexbite.cells_are_computed = 'on'")
         # Always both, in this order, so that two loads never wait for each other.
         connection.execute("LOCK TABLE users, restaurants IN SHARE ROW EXCLUSIVE MODE")
+        if mode == "fill" and _holds_rows(connection, schema):
+            return {}
         # A load that was killed, or one just before, may have left rows that no statistics tell of: with a nested loop
         # for what looks like an empty schema, the merge would never end.
         connection.execute(SQL["analyse"])

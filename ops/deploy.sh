@@ -1,6 +1,9 @@
 #!/bin/sh
-# Another model, or other code, into the running service: build the image, migrate, replace the replicas one after the
-# other. `make deploy` comes here, with what ops/image.sh wants.
+# Another model, or other code, into the running service: build the image where there is none, migrate, replace the
+# replicas one after the other. `make deploy` comes here, with what ops/image.sh wants.
+#
+#   MODEL  tag in the model store, with the code that lies here; hexbite:latest where it is empty
+#   IMAGE  an image that is there, in place of a model: the one before, code and all
 set -eu
 
 fail() {
@@ -9,21 +12,34 @@ fail() {
 }
 
 health() {
-    docker inspect --format '{{.State.Health.Status}}' "$(docker compose ps --quiet "$1")" 2>/dev/null || echo missing
+    docker inspect --format '{{.State.Health.Status}}' "$(docker compose ps --quiet "$1" 2>/dev/null)" 2>/dev/null || echo missing
 }
 
 replace() {
     HEXBITE_IMAGE=$2 docker compose up --detach --no-deps --wait --wait-timeout 120 "$1"
 }
 
-[ -e .env ] || fail "nothing is up: make up"
+MODEL=${MODEL:-} IMAGE=${IMAGE:-}
+[ -z "$MODEL" ] || [ -z "$IMAGE" ] || fail "MODEL= or IMAGE=, not both"
+docker info >/dev/null 2>&1 || fail "this needs a Docker engine that runs, and this user's right to use it"
 for replica in service-a service-b; do
-    [ "$(health $replica)" = healthy ] || fail "$replica is $(health $replica): while one is replaced the other answers"
+    case $(health $replica) in
+        healthy) ;;
+        missing) fail "$replica does not run: make up" ;;
+        *) fail "$replica is $(health $replica): while one is replaced the other answers" ;;
+    esac
 done
+[ -s secrets/service_password ] || fail "what runs is of an earlier version, or secrets/ is gone: make up says more"
+before=$(sh ops/running.sh | tail -n 1)
 
-# After everything else: the replicas answer on the same cores.
-image=$(nice sh ops/image.sh)
-before=$(docker inspect --format '{{.Image}}' "$(docker compose ps --quiet service-a)")
+if [ -n "$IMAGE" ]; then
+    docker image inspect "$IMAGE" >/dev/null 2>&1 \
+        || fail "there is no image $IMAGE: docker image ls hexbite shows what there is"
+    image=$IMAGE
+else
+    # After everything else: the replicas answer on the same cores.
+    image=$(nice sh ops/image.sh)
+fi
 
 # What a migration adds, the code before can live with; what it takes away, it took leave of a release earlier.
 HEXBITE_IMAGE=$image docker compose run --rm --no-deps migrate \
@@ -45,7 +61,5 @@ for replica in service-a service-b; do
 done
 
 # For the next make up.
-umask 077
-{ grep -v '^HEXBITE_IMAGE=' .env && echo "HEXBITE_IMAGE=$image"; } >.env.new
-mv .env.new .env
-echo "both replicas answer with $image"
+sh ops/keep.sh '^HEXBITE_IMAGE=' "HEXBITE_IMAGE=$image"
+echo "both replicas answer with $image in place of $before; back: make deploy IMAGE=$before"

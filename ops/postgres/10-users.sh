@@ -2,10 +2,14 @@
 # Runs once, when the volume is new: who may connect. Tables and what the two groups may do are the migrations'.
 set -eu
 
+for name in owner service load; do
+    [ -s "/run/secrets/${name}_password" ] || { echo "error: no secret ${name}_password" >&2; exit 1; }
+done
+
 psql -v ON_ERROR_STOP=1 --no-psqlrc --quiet --username postgres --dbname postgres <<'SQL'
-\getenv owner_password HEXBITE_OWNER_PASSWORD
-\getenv service_password HEXBITE_SERVICE_PASSWORD
-\getenv load_password HEXBITE_LOAD_PASSWORD
+\set owner_password `cat /run/secrets/owner_password`
+\set service_password `cat /run/secrets/service_password`
+\set load_password `cat /run/secrets/load_password`
 
 CREATE ROLE hexbite_reader NOLOGIN;
 CREATE ROLE hexbite_loader NOLOGIN;

@@ -111,6 +111,82 @@ def test_what_the_folder_no_longer_holds_is_removed_by_replace_and_kept_by_upser
     assert one(migrated_database, "SELECT count(*) FROM restaurants") == 10
 
 
+def changed_by_hand(dsn: str, *statements: str) -> dict[str, list[Any]]:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+    return everything(dsn)
+
+
+def test_a_fill_loads_an_empty_store_and_a_second_one_undoes_nothing_that_was_changed_since(
+    migrated_database: str, folder: Path
+) -> None:
+    (folder / SCHEMA).write_text(
+        json.dumps(FeatureSchema((Feature("a", 1.0), Feature("b")), (Feature("c"),)).to_json())
+    )
+    filled = load(migrated_database, folder, mode="fill")
+    assert (filled["users"].inserted, filled["restaurants"].inserted) == (50, 40)
+    after = changed_by_hand(
+        migrated_database,
+        "UPDATE users SET features = '{4711, 4712}' WHERE user_id = -20",
+        "DELETE FROM users WHERE user_id = -13",
+        "DELETE FROM restaurants WHERE restaurant_id = 3",
+    )
+    # What the folder now says beside: other rows, and another fill.
+    (folder / SCHEMA).write_text(
+        json.dumps(FeatureSchema((Feature("a", 2.0), Feature("b")), (Feature("c"),)).to_json())
+    )
+    write(folder, users=users(60, b=[9] * 60))
+    assert load(migrated_database, folder, mode="fill") == {}
+    assert everything(migrated_database) == after
+
+
+@pytest.mark.parametrize("emptied", ["users", "restaurants"])
+def test_a_table_that_somebody_emptied_is_not_filled_again_beside_one_with_rows(
+    migrated_database: str, folder: Path, emptied: str
+) -> None:
+    load(migrated_database, folder, mode="fill")
+    after = changed_by_hand(migrated_database, f"DELETE FROM {emptied}")
+    assert load(migrated_database, folder, mode="fill") == {}
+    assert everything(migrated_database) == after
+
+
+def test_rows_of_other_features_keep_no_store_from_being_filled_and_stay_as_they_are(
+    migrated_database: str, folder: Path, tmp_path: Path
+) -> None:
+    load(migrated_database, folder)
+    before = changed_by_hand(migrated_database, "UPDATE users SET features = '{4711, 4712}' WHERE user_id = -20")
+    wider = write(tmp_path / "wider", users=users(20, z=[1.5] * 20), restaurants=restaurants(20))
+    assert load(migrated_database, wider, mode="fill")["users"].inserted == 20
+    after = everything(migrated_database)
+    assert [row for row in after["users"] if row[0] == before["users"][0][0]] == before["users"]
+    # Registered, but every row gone: empty again.
+    changed_by_hand(migrated_database, "DELETE FROM users WHERE cardinality(features) = 3", "DELETE FROM restaurants")
+    assert load(migrated_database, wider, mode="fill")["restaurants"].inserted == 20
+
+
+def test_of_two_fills_at_once_one_loads_and_the_other_leaves_it_alone(migrated_database: str, folder: Path) -> None:
+    command = [sys.executable, "-m", "db", "load", str(folder), "--mode", "fill"]
+    environment = os.environ | {"DATABASE_URL": migrated_database}
+    with psycopg.connect(migrated_database) as holder:
+        holder.execute("LOCK TABLE users IN SHARE MODE")
+        fills = [
+            subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)
+        ]
+        # Both have seen an empty store, and wait for the lock.
+        with psycopg.connect(migrated_database, autocommit=True) as watcher:
+            waiting = (
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'LOCK TABLE%'"
+            )
+            while watcher.execute(waiting).fetchone() != (2,):
+                assert [fill.poll() for fill in fills] == [None, None]
+    said = sorted(fill.communicate(timeout=60)[0] for fill in fills)
+    assert [fill.returncode for fill in fills] == [0, 0]
+    assert said[0].startswith("left alone: ")
+    assert said[1].startswith("users: 50 new, ")
+    assert one(migrated_database, "SELECT count(*) FROM users") == 50
+
+
 def test_event_times_come_from_the_data_and_a_late_event_never_overwrites_a_newer_one(
     migrated_database: str, tmp_path: Path
 ) -> None:
