@@ -6,15 +6,14 @@ what it is for; a service that does not find one refuses to start.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from importlib.metadata import version
 from pkgutil import resolve_name
 from typing import Final
 
 from hexbite.errors import SettingsError
 
-#: Of the supervisor, by their addresses.
-SUPERVISOR: Final = {
+#: By their addresses.
+PIECES: Final = {
     "bentoml._internal.utils.circus:Arbiter": "what `bentoml serve` makes its supervisor of; until one can be chosen",
     "bentoml._internal.utils.circus:Arbiter.initialize": "not to listen yet; until a socket can be bound without it",
     "bentoml._internal.utils.circus:Arbiter.manage_watchers": "replaces the dead at once; until circus does",
@@ -22,17 +21,17 @@ SUPERVISOR: Final = {
     "bentoml._internal.utils.circus:Arbiter._stop_watchers": "ends listening in time; until circus does",
     "circus.process:DEAD_OR_ZOMBIE": "which workers are dead; goes with manage_watchers",
     "circus.process:UNEXISTING": "which workers are dead; goes with manage_watchers",
-}
-
-#: Of each worker.
-WORKER: Final = {
     "uvicorn.config:WS_PROTOCOLS": "to have no WebSocket; until `bentoml serve` passes uvicorn's `ws` on",
 }
 
 
-def require(pieces: Iterable[str]) -> None:
+#: What an arbiter has of its own: the command that it is at, and whether it is about to end.
+ATTRIBUTES: Final = ("_exclusive_running_command", "_stopping")
+
+
+def require() -> None:
     """Raises SettingsError where a piece is not where it was."""
-    for piece in pieces:
+    for piece in PIECES:
         try:
             resolve_name(piece)
         except (ImportError, AttributeError) as error:

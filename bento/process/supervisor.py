@@ -17,6 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from bentoml.exceptions import BentoMLConfigException
+
 from bento.process import private
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ def install(drain_s: float, metrics: Path) -> None:
 
     Raises SettingsError where a private piece is not where it was.
     """
-    private.require(private.SUPERVISOR)
+    private.require()
     from bentoml._internal.utils import circus as framework
     from circus.process import DEAD_OR_ZOMBIE, UNEXISTING
 
@@ -77,6 +79,8 @@ def install(drain_s: float, metrics: Path) -> None:
                 # The framework's folder is shared by all services of one BENTOML_HOME, and each that starts empties it.
                 watcher.env = dict(watcher.env or {}, PROMETHEUS_MULTIPROC_DIR=str(metrics))
             super().__init__(watchers, *arguments, **options | {"check_delay": _LOOK_S})
+            if missing := set(private.ATTRIBUTES) - vars(self).keys():
+                raise BentoMLConfigException(f"circus's arbiter has no {', '.join(sorted(missing))} any more")
             self._pause = Pause()
 
         def initialize(self) -> None:
@@ -121,7 +125,7 @@ def install(drain_s: float, metrics: Path) -> None:
         async def _stop_listening(self, stopped: asyncio.Future[None]) -> None:
             """After the drain, at a moment when nobody is waiting to be accepted; at once where no worker is left."""
             await asyncio.wait([stopped], timeout=drain_s)
-            for listening in self.sockets.values():
+            for listening in () if stopped.done() else self.sockets.values():
                 # No room in the queue: who comes now tries again, and finds nobody; who is in it is let in.
                 socket.socket.listen(listening, 0)
             patience = time.monotonic() + _EMPTY_S

@@ -8,8 +8,6 @@ import signal
 from collections.abc import Callable
 from typing import Any, Final
 
-from bento.process import private
-
 # A child of the framework's logger: the same handlers, the same form.
 _log = logging.getLogger("bentoml.hexbite")
 
@@ -20,10 +18,9 @@ _MARGIN_S: Final = 0.5
 def have_no_websocket() -> None:
     """Before the server is made: a request for a WebSocket is one like any other, which the edge refuses.
 
-    The server would take it away from the edge, and never answer one that has a body. Raises SettingsError.
+    The server would take it away from the edge, and never answer one that has a body.
     """
-    private.require(private.WORKER)
-    from uvicorn.config import WS_PROTOCOLS
+    from uvicorn.config import WS_PROTOCOLS  # see `bento.process.private`, which asks first whether it is there
 
     WS_PROTOCOLS["auto"] = WS_PROTOCOLS["none"]
 

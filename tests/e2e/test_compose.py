@@ -248,3 +248,19 @@ def test_what_is_up_comes_down_without_a_setting(tmp_path: Path) -> None:
     command = ["make", "down"]
     finished = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
     assert finished.returncode == 0, finished.stderr
+
+
+def test_what_serves_keeps_a_connection_for_longer_than_nginx_does() -> None:
+    keeps_s = [
+        int(found) for found in re.findall(r"keepalive_timeout (\d+)s;", (ROOT / "ops" / "nginx.conf").read_text())
+    ]
+    for file, form in (("ops/Dockerfile.j2", r"^CMD (\[.*\])$"), ("demo/__main__.py", r"command = (\[.*\])$")):
+        command = re.search(form, (ROOT / file).read_text(), flags=re.MULTILINE)
+        assert command
+        told = re.search(r'"--timeout-keep-alive", "(\d+)"', command[1])
+        assert told and int(told[1]) > max(keeps_s), file
+    # What compose and Kubernetes start is what the image says.
+    assert "command" not in SERVICES["service-a"]
+    deployed = yaml.safe_load_all((ROOT / "docs" / "operations" / "kubernetes.yml").read_text())
+    (serving,) = [each for each in deployed if each["kind"] == "Deployment"]
+    assert not {"command", "args"} & serving["spec"]["template"]["spec"]["containers"][0].keys()

@@ -6,11 +6,16 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
+from db.embedded import EmbeddedServer
 from tests.e2e.conftest import ROOT
 
 DEMO = [sys.executable, "-m", "demo"]
@@ -48,6 +53,17 @@ def processes_that_mention(text: str) -> list[str]:
     return found
 
 
+@contextmanager
+def stored(environment: dict[str, str]) -> Iterator[psycopg.Connection[Any]]:
+    """The demo's store, brought up for as long as it is looked at."""
+    server = EmbeddedServer(Path(environment["HEXBITE_HOME"]))
+    try:
+        with psycopg.connect(server.ensure_running(), autocommit=True) as connection:
+            yield connection
+    finally:
+        server.stop()
+
+
 def test_once_ends_with_an_answer_and_leaves_no_process_behind(environment: dict[str, str]) -> None:
     port = free_port()
     for _ in ("from nothing", "once more"):
@@ -66,7 +82,13 @@ def test_once_ends_with_an_answer_and_leaves_no_process_behind(environment: dict
         if Path("/proc").exists():
             assert processes_that_mention(environment["HEXBITE_HOME"]) == []
             assert processes_that_mention(f"--port {port}") == []
+        if finished.stdout.count("is there already") == 0:
+            with stored(environment) as connection:
+                connection.execute("DELETE FROM users WHERE user_id = 7")
     assert "is there already" in finished.stdout
+    assert "left alone" in finished.stdout
+    with stored(environment) as connection:
+        assert connection.execute("SELECT count(*) FROM users WHERE user_id = 7").fetchone() == (0,)
 
 
 def test_ctrl_c_stops_everything(environment: dict[str, str]) -> None:

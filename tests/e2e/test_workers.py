@@ -3,6 +3,8 @@
 import secrets
 import shutil
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +14,7 @@ import psutil
 import pytest
 import yaml
 
-from tests.e2e.conftest import Line, run, serve
+from tests.e2e.conftest import ROOT, Line, run, serve
 from tests.e2e.homes import folder_of, log_of, with_own_home
 
 HERE = {"latitude": 13.87, "longitude": 100.58, "size": 3}
@@ -118,6 +120,19 @@ def test_a_model_of_an_experiment_that_cannot_be_loaded_keeps_the_service_unread
         shutil.copy(folder_of(own, own.tag) / "model.json", folder_of(own, broken))
         assert httpx.get(f"{url}/readyz", timeout=10).status_code == 200
         assert httpx.post(f"{url}/recommend/7", json=HERE).status_code == 200
+
+
+@pytest.mark.parametrize("piece", ["bentoml._internal.utils.circus:Arbiter", "uvicorn.config:WS_PROTOCOLS"])
+def test_a_service_that_misses_a_private_piece_of_a_library_refuses_to_start(
+    line: Line, tmp_path: Path, piece: str
+) -> None:
+    module, _, name = piece.partition(":")
+    (tmp_path / "sitecustomize.py").write_text(f"import {module} as moved\ndel moved.{name}\n")
+    command = [sys.executable, "-m", "bentoml", "serve", "--port", "0"]
+    environment = {**line.environment, "PYTHONPATH": str(tmp_path)}
+    refused = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    assert refused.returncode != 0
+    assert f"has no {piece}, which Hexbite needs" in (refused.stdout + refused.stderr).strip().splitlines()[-1]
 
 
 def test_an_idle_connection_is_kept_for_as_long_as_bentoml_serve_is_told(line: Line) -> None:
