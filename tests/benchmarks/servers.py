@@ -79,7 +79,9 @@ def service(environment: Mapping[str, str], scratch: Path, target: str = ".", wo
     log = scratch / "service.log"
     name = "hexbite" if target == "." else target.rpartition(":")[2].lower()
     options = {"BENTOML_CONFIG_OPTIONS": f"services.{name}.workers={workers}"}
-    command = [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1", "--port", str(port)]
+    # Longer than its clients are silent.
+    keep = ["--timeout-keep-alive", "75"]
+    command = [sys.executable, "-m", "bentoml", "serve", target, "--host", "127.0.0.1", "--port", str(port), *keep]
     with running(command, {**environment, **options}, log, ROOT if target == "." else scratch):
         wait_for(f"http://127.0.0.1:{port}/readyz", log)
         yield f"http://127.0.0.1:{port}"
