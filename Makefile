@@ -30,7 +30,7 @@ demo: $(INSTALLED) ## a small world from parquet to an answer, served on PORT=30
 	@$(BIN)/python -m demo --port "$(PORT)" $(if $(filter-out 0,$(ONCE)),--once)
 
 test: $(INSTALLED) ## every test, on a Postgres of its own: eight minutes on two cores
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: $(INSTALLED) ## format, lint, types, import contracts
 	$(BIN)/ruff format --check
