@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -42,15 +43,19 @@ def workers_at(url: str) -> set[int]:
     return {child.pid for child in supervisor.children() if "_bentoml_impl.worker.service" in child.cmdline()}
 
 
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def replace_a_worker(line: Line, url: str) -> None:
     """Kill one, and wait until another answers in its place."""
     log = log_of(line, url)
     started = log.read_text().count("Completed async startup hook: start")
     psutil.Process(min(workers_at(url))).kill()
-    deadline = time.monotonic() + 60
-    while log.read_text().count("Completed async startup hook: start") == started:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: log.read_text().count("Completed async startup hook: start") > started)
 
 
 def who_answers(url: str, asked: int = 60) -> set[str]:
@@ -109,7 +114,7 @@ def test_a_model_of_an_experiment_that_cannot_be_loaded_keeps_the_service_unread
             # What was mended is seen.
             shutil.copy(folder_of(own, own.tag) / "model.json", folder_of(own, broken))
         assert len(reasons) == 2  # once each
-        assert httpx.get(f"{url}/readyz", timeout=10).status_code == 200
+        wait_until(lambda: httpx.get(f"{url}/readyz", timeout=10).status_code == 200)
         assert httpx.post(f"{url}/recommend/7", json=HERE).status_code == 200
 
 
