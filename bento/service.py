@@ -19,7 +19,7 @@ from bento.contract.models import ROUTE, RecommendRequest, RecommendResponse, un
 from bento.edge.admission import Admission
 from bento.edge.app import Answered, EdgeInstaller, Lane
 from bento.process import run, supervisor, worker
-from bento.ranking.deployment import built_with, chosen, deployed, full_tag, settle, settled
+from bento.ranking.deployment import Tags, built_with, chosen, deployed, full_tag, settle, settled
 from bento.settings import Settings
 from bento.telemetry import logs, metrics
 from db.connections import Connections
@@ -100,7 +100,8 @@ class Hexbite:
         """In the supervisor of the workers, before it starts them: what they share, and how they are looked after."""
         folder = run.make_folder()
         try:
-            settle(_tags, folder)
+            full = Tags(full_tag(_tags.primary), *(tag and full_tag(tag) for tag in (_tags.split, _tags.shadow)))
+            settle(full, folder)
             supervisor.install(_settings.drain_s, folder)
         except HexbiteError as error:
             raise BentoMLConfigException(str(error)) from None
@@ -205,7 +206,10 @@ class Hexbite:
         try:
             answering = await asyncio.to_thread(self._answering.with_primary, tag, self._connections, _settings)
             reason = await answering.primary.unready_reason(self._probe, log=False)
-        except HexbiteError as error:
+            if _run is not None and not reason and deployed() == tag:
+                # Whoever starts in place of a worker that dies answers by it too.
+                settle(_tags._replace(primary=answering.primary.tag), _run)
+        except (HexbiteError, OSError) as error:
             reason = str(error)
         if reason:
             metrics.deploy_failures.inc()
@@ -213,8 +217,6 @@ class Hexbite:
             return False
         self._answering = answering
         _lane.model = answering.primary.tag
-        if _run is not None:  # whoever starts in place of a worker that dies answers by it too
-            settle(_tags._replace(primary=_lane.model), _run)
         metrics.serves(before.tag, before.fingerprint, "primary", whether=False)
         self._tell()
         _log.info("model %s answers in place of %s", _lane.model, before.tag)

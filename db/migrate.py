@@ -45,8 +45,14 @@ def engine(dsn: str) -> Engine:
 
 
 def upgrade(dsn: str, revision: str = "head") -> None:
-    """Run the revisions up to one. Raises StoreError, StoreUnavailable."""
+    """Run the revisions up to one. Raises StoreError, StoreUnavailable.
+
+    A store that a later version has brought further than ``head`` is left as it is: what a revision adds, the code
+    before can live with, and an older image must start on it.
+    """
     before = current(dsn)
+    if revision == "head" and before is not None and is_newer(dsn, before):
+        return
     with _errors():
         command.upgrade(_config(dsn), revision)
     if current(dsn) != before:
@@ -76,6 +82,18 @@ def current(dsn: str) -> str | None:
     """The revision that a store is at; None where nothing was run. Raises StoreError, StoreUnavailable."""
     with _errors(), engine(dsn).connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
+
+
+def is_newer(dsn: str, revision: str) -> bool:
+    """Whether a store's revision is none of ours and the store is: another program's revision is not newer.
+
+    Raises StoreError, StoreUnavailable.
+    """
+    if revision in {known for known, _ in history()}:
+        return False
+    with driver_errors(), connect(dsn) as connection:
+        row = connection.execute("SELECT to_regclass('feature_schemas') IS NOT NULL").fetchone()
+    return row is not None and bool(row[0])
 
 
 def head() -> str:

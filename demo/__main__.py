@@ -51,6 +51,7 @@ def demo(
     for received in _STOPPING:
         signal.signal(received, signal.default_int_handler)
     environment = dict(os.environ, BENTOML_DO_NOT_TRACK="True")
+    environment.pop("DATABASE_PASSWORD_FILE", None)
     if environment.pop("DATABASE_URL", None):
         _out.print("DATABASE_URL is set; the demo leaves it alone and uses the embedded Postgres")
     try:

@@ -31,6 +31,10 @@ for replica in service-a service-b; do
 done
 [ -s secrets/service_password ] || fail "what runs is of an earlier version, or secrets/ is gone: make up says more"
 before=$(sh ops/running.sh | tail -n 1)
+before_of() {
+    docker inspect --format '{{.Config.Image}}' "$(docker compose ps --quiet "$1")"
+}
+before_a=$(before_of service-a) before_b=$(before_of service-b)
 
 if [ -n "$IMAGE" ]; then
     docker image inspect "$IMAGE" >/dev/null 2>&1 \
@@ -51,7 +55,10 @@ for replica in service-a service-b; do
     if ! replace $replica "$image"; then
         docker compose logs --tail 5 $replica >&2
         for changed in $replica $done_with; do
-            replace "$changed" "$before" || true
+            case $changed in
+                service-a) replace service-a "$before_a" || true ;;
+                *) replace service-b "$before_b" || true ;;
+            esac
         done
         fail "$replica did not become ready with $image (its last lines are above), and is what it was before"
     fi

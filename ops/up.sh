@@ -54,6 +54,11 @@ elif [ "$image" != hexbite:latest ]; then
 else
     wanted=${running:-$(sh ops/image.sh name)}
 fi
+case $running in
+    *"
+"*) [ -n "$MODEL$IMAGE" ] || [ "$image" != hexbite:latest ] || fail "the replicas run different images, $(echo $running): \
+make deploy IMAGE=... makes them one" ;;
+esac
 by="IMAGE=$wanted"
 [ -z "$MODEL" ] || by="MODEL=$MODEL"
 [ -z "$running" ] || [ "$running" = "$wanted" ] || fail "the replicas run $(echo $running), and make up would replace both at \

@@ -49,6 +49,8 @@ _DOCS: Final = frozenset({"/", "/docs.json"})
 
 _JSON: Final = b"application/json"
 
+_NOT_READY: Final = "not ready; the log says why"
+
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 # For request ids, which are to be unique and no secret: the system's own randomness is a call of the system each.
@@ -150,6 +152,9 @@ class Edge:
         if isinstance(answer, Refused):
             status, model = answer.status_code, self._lane.model
             head, body, laps = [*answer.raw_headers], answer.body, []
+            if b"expect" in headers:
+                # Who asks before sending a body (Expect: 100-continue) sends none: the next request is not its body.
+                head.append((b"connection", b"close"))
             metrics.refusals(answer.code).inc()
         else:
             status, model, laps = 200, answer.model, answer.laps
@@ -185,8 +190,7 @@ class Edge:
                 body = await self._read(headers, receive)
                 if body is None:
                     said = f"the body is larger than {self._settings.max_body_bytes} bytes"
-                    # Who asked before sending it (Expect: 100-continue) sends none: the next request is not its body.
-                    return refuse(413, said, headers={"connection": "close"} if b"expect" in headers else None)
+                    return refuse(413, said)
                 is_read = True
                 if not body and b"upgrade" in headers:
                     # The server does not read the body of a request that asks for HTTP/2 in passing (Upgrade: h2c).
@@ -275,7 +279,7 @@ class Edge:
 
         try:
             await self._app(scope, receive, send_on)
-            answer = refuse(status) if status >= 400 else None
+            answer = refuse(status, _NOT_READY if status == 503 else None) if status >= 400 else None
         except Exception as error:
             if 0 < status < 400:  # half of it is sent
                 raise

@@ -25,7 +25,7 @@ PIECES: Final = {
 }
 
 
-#: What an arbiter has of its own: the command that it is at, and whether it is about to end.
+#: What an arbiter has of its own: the command that it is at, and whether it is about to end; goes with stop.
 ATTRIBUTES: Final = ("_exclusive_running_command", "_stopping")
 
 

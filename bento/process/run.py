@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import os
 import shutil
 import tempfile
@@ -22,5 +23,7 @@ def make_folder() -> Path:
     """In the supervisor, before it starts workers, which have its environment; gone when the supervisor has ended."""
     made = Path(tempfile.mkdtemp(prefix="hexbite-"))
     os.environ[_FOLDER] = str(made)
+    # For as long as this process lives: who cleans the folder of temporary files by age leaves a locked one alone.
+    fcntl.flock(os.open(made, os.O_RDONLY), fcntl.LOCK_SH)
     atexit.register(shutil.rmtree, made, ignore_errors=True)
     return made

@@ -38,6 +38,9 @@ _LONGEST_PAUSE_S: Final = 30.0
 _EMPTY_S: Final = 0.4
 _POLL_S: Final = 0.001
 
+# Between looks whether circus is still at another command.
+_TURN_S: Final = 0.01
+
 
 class Pause:
     """How long dead workers wait to be replaced: not at all, but for those that die at once again and again."""
@@ -54,9 +57,11 @@ class Pause:
         self._known = set(dead)
         if news:
             youngest_s = min((time.time() - dead[pid] for pid in news & self._replacements), default=math.inf)
-            is_again = youngest_s < _AT_ONCE_S
-            self._pause_s = min(_LONGEST_PAUSE_S, max(_FIRST_PAUSE_S, 2 * self._pause_s)) if is_again else 0.0
-            self._until = time.monotonic() + self._pause_s
+            if youngest_s >= _AT_ONCE_S:
+                self._pause_s = self._until = 0.0
+            elif time.monotonic() >= self._until:  # one pause for all that die in one
+                self._pause_s = min(_LONGEST_PAUSE_S, max(_FIRST_PAUSE_S, 2 * self._pause_s))
+                self._until = time.monotonic() + self._pause_s
         return time.monotonic() < self._until
 
     def replaced(self, dead: Iterable[int], by: Iterable[int]) -> None:
@@ -91,7 +96,9 @@ def install(drain_s: float, metrics: Path) -> None:
             signal.signal(signal.SIGCHLD, lambda *_: self.loop.add_callback_from_signal(self.manage_watchers))
 
         async def manage_watchers(self) -> None:
-            if self._exclusive_running_command is not None:  # the next look is near
+            while self._exclusive_running_command is not None and not self._stopping:  # noqa: ASYNC110 - nor who looks
+                await asyncio.sleep(_TURN_S)
+            if self._stopping:
                 return
             dead = {
                 process.pid: process.started
@@ -111,8 +118,8 @@ def install(drain_s: float, metrics: Path) -> None:
             return asyncio.ensure_future(self._stop_in_turn())
 
         async def _stop_in_turn(self) -> None:
-            while self._exclusive_running_command is not None:  # noqa: ASYNC110 - circus tells nobody when it ends
-                await asyncio.sleep(_POLL_S)
+            while self._exclusive_running_command is not None and not self._stopping:  # noqa: ASYNC110 - circus tells nobody
+                await asyncio.sleep(_TURN_S)
             if not self._stopping:
                 await super().stop()  # type: ignore[misc]  # nor does it return None
 

@@ -8,6 +8,11 @@ import signal
 from collections.abc import Callable
 from typing import Any, Final
 
+from uvicorn import Server
+
+from bento.process.run import folder
+from hexbite.errors import SettingsError
+
 # A child of the framework's logger: the same handlers, the same form.
 _log = logging.getLogger("bentoml.hexbite")
 
@@ -22,15 +27,20 @@ def have_no_websocket() -> None:
     """
     from uvicorn.config import WS_PROTOCOLS  # see `bento.process.private`, which asks first whether it is there
 
+    if "auto" not in WS_PROTOCOLS:
+        raise SettingsError("uvicorn chooses what speaks WebSocket in another way than it did")
     WS_PROTOCOLS["auto"] = WS_PROTOCOLS["none"]
 
 
 def drain_at_sigterm(drain_s: float, begin: Callable[[], None]) -> None:
     """From the loop that answers: at SIGTERM call ``begin``, and hand the signal to the server ``drain_s`` later.
 
-    At once, the server would close connections that a client is just writing a request to.
+    At once, the server would close connections that a client is just writing a request to. Raises SettingsError where
+    a worker's server does not take signals as it did.
     """
     server: Any = signal.getsignal(signal.SIGTERM)
+    if folder() is not None and not isinstance(getattr(server, "__self__", None), Server):
+        raise SettingsError("uvicorn takes SIGTERM in another way than it did: a worker would not drain")
     loop = asyncio.get_running_loop()
 
     def end() -> None:

@@ -50,8 +50,8 @@ def full_tag(tag: str) -> str:
 
 
 def settle(tags: Tags, run: Path) -> None:
-    """Write down, in the folder of a run, what its workers answer by. Raises ModelStoreError."""
-    _write(run / _SETTLED, json.dumps([tag and full_tag(tag) for tag in tags]))
+    """Write down, in the folder of a run, what its workers answer by: full tags."""
+    _write(run / _SETTLED, json.dumps(tags))
 
 
 def settled(run: Path) -> Tags:

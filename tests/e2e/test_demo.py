@@ -37,6 +37,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "HEXBITE_HOME": str(home),
         "BENTOML_HOME": str(home / "bentoml"),
         "DATABASE_URL": "postgresql://127.0.0.1:1/none",
+        "DATABASE_PASSWORD_FILE": str(home / "none"),
     }
 
 

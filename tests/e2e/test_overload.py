@@ -144,7 +144,14 @@ def full(url: str, line: Line) -> Iterator[None]:
 def test_a_refusal_waits_for_no_body(url: str, line: Line) -> None:
     with full(url, line), connect(url) as asking:
         asking.sendall(b"POST /recommend/7 HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
-        assert read(asking)[0][0] == 503
+        status, headers, _ = read(asking)[0]
+        assert status == 503
+        assert "connection" not in headers
+    with full(url, line), connect(url) as asking:
+        # Who waits to be told sends no body now: what it sends next is no body either.
+        asking.sendall(b"POST /recommend/7 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n")
+        status, headers, _ = read(asking)[0]
+        assert (status, headers["connection"]) == (503, "close")
 
 
 @pytest.mark.parametrize(

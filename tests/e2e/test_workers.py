@@ -132,9 +132,11 @@ def test_a_service_that_misses_a_private_piece_of_a_library_refuses_to_start(lin
 
 def test_an_idle_connection_is_kept_for_as_long_as_bentoml_serve_is_told(line: Line) -> None:
     with (
-        serve(line.environment, "--timeout-keep-alive", "1") as url,
+        serve(line.environment, "--timeout-keep-alive", "8") as url,
         socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=20) as connection,
         connection.makefile("rb") as stream,
     ):
         connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        asked = time.monotonic()
         assert stream.read().startswith(b"HTTP/1.1 200")  # it ends when the server closes the connection
+        assert time.monotonic() - asked > 6  # and not after the 5 s of who is told nothing

@@ -153,7 +153,7 @@ def visitors(url: str, request: Request, *, per_s: float) -> Iterator[Counter[in
             status = HUNG
         except ConnectionRefusedError:
             pass
-        except (OSError, EOFError):
+        except (OSError, EOFError, ValueError, KeyError):
             status = CUT_OFF
         seen[status] += 1
 

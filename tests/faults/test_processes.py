@@ -121,7 +121,8 @@ def test_new_connections_through_an_end(site: Site) -> None:
         seen.update(new_connections_through_one_end(site))
     print(f"new connections through an end: {dict(seen)}")
     assert set(seen) <= {200, REFUSED, CUT_OFF}
-    assert seen[CUT_OFF] * 10_000 <= seen.total()
+    # Of few, one is no proof of more.
+    assert seen[CUT_OFF] <= max(1, seen.total() // 10_000)
 
 
 def test_sigterm(site: Site) -> None:

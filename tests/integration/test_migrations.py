@@ -314,3 +314,24 @@ def test_a_revision_that_does_not_exist_and_a_server_that_is_away_are_errors_of_
         migrate.upgrade(fresh_database, "0999")
     with pytest.raises(StoreUnavailable, match="cannot be reached"):
         migrate.upgrade("postgresql://127.0.0.1:1/none")
+
+
+def test_a_store_that_later_code_brought_further_is_left_as_it_is_and_another_program_s_revision_is_an_error(
+    fresh_database: str,
+) -> None:
+    def stamp(revision: str) -> None:
+        with psycopg.connect(fresh_database, autocommit=True) as connection:
+            connection.execute("UPDATE alembic_version SET version_num = %s", [revision])
+
+    migrate.upgrade(fresh_database)
+    stamp("9999")
+    migrate.upgrade(fresh_database)
+    assert migrate.current(fresh_database) == "9999"
+    assert migrate.is_newer(fresh_database, "9999")
+    assert not migrate.is_newer(fresh_database, migrate.head())
+    stamp(migrate.head())
+    migrate.downgrade(fresh_database, "base")
+    with psycopg.connect(fresh_database, autocommit=True) as connection:
+        connection.execute("INSERT INTO alembic_version VALUES ('ae10')")
+    with pytest.raises(StoreError, match="ae10"):
+        migrate.upgrade(fresh_database)

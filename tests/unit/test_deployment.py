@@ -43,12 +43,9 @@ def test_what_is_deployed_is_the_last_that_was_and_nothing_else_is_left(home: Pa
 
 
 @pytest.mark.parametrize("tags", [Tags("hexbite:1", None, None), Tags("hexbite:1", "split:2", "shadow:3")])
-def test_what_was_settled_is_read_as_it_was_with_full_tags(
-    tags: Tags, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(deployment, "full_tag", lambda tag: f"{tag}-full")
+def test_what_was_settled_is_read_as_it_was(tags: Tags, tmp_path: Path) -> None:
     settle(tags, tmp_path)
-    assert settled(tmp_path) == Tags(*(tag and f"{tag}-full" for tag in tags))
+    assert settled(tmp_path) == tags
 
 
 @pytest.mark.parametrize("tag", ["hexbite:never_was", "no tag at all"])

@@ -16,10 +16,15 @@ print(BentoMLContainer.bentoml_home.get())
 """
 
 
-@pytest.mark.parametrize("setting", [None, "store", "${HOME}/elsewhere"])
+@pytest.mark.parametrize("setting", [None, "store", "${HOME}/elsewhere", "~/store", "$ELSEWHERE"])
 def test_the_home_is_bentoml_s_own(setting: str | None, tmp_path: Path) -> None:
     keep = {name: value for name, value in os.environ.items() if name != "BENTOML_HOME"}
-    environment = keep | {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "BENTOML_DO_NOT_TRACK": "True"}
+    environment = keep | {
+        "HOME": str(tmp_path),
+        "ELSEWHERE": "~/there",
+        "PYTHONPATH": str(ROOT),
+        "BENTOML_DO_NOT_TRACK": "True",
+    }
     if setting is not None:
         environment["BENTOML_HOME"] = setting
     told = subprocess.run(

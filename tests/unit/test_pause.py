@@ -68,6 +68,18 @@ def test_workers_of_the_start_are_replaced_at_once_however_many_die(clocks: Cloc
     assert waits_s(pause, clocks, {2: started, 3: started}, {12, 13}) == 0
 
 
+def test_all_that_die_in_one_pause_are_one_round(clocks: Clocks) -> None:
+    pause = Pause()
+    started = clocks.time()
+    assert waits_s(pause, clocks, dict.fromkeys(range(4), started), {10, 11, 12, 13}) == 0
+    again = clocks.time()
+    for dead in ({10}, {10, 11}, {10, 11, 12}):
+        assert pause.holds(dict.fromkeys(dead, again))
+        clocks.now += 0.1
+    assert waits_s(pause, clocks, dict.fromkeys((10, 11, 12, 13), again), {20, 21, 22, 23}) < 1
+    assert waits_s(pause, clocks, {20: clocks.time()}, {30}) == 2
+
+
 def test_one_death_is_one_however_often_it_is_looked_at_and_a_healthy_one_s_ends_the_pause(clocks: Clocks) -> None:
     pause = Pause()
     assert waits_s(pause, clocks, {1: clocks.time()}, {2}) == 0
