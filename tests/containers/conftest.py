@@ -148,8 +148,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     ]
     made = Site(tree, environment, (trained[0], trained[1]), requests, f"http://127.0.0.1:{port}")
     made.compose("down", "--volumes", "--remove-orphans")
+    newest = docker("image", "ls", "--no-trunc", "--quiet", "hexbite:latest").strip()
     yield made
     made.compose("--profile", "observe", "down", "--volumes")
+    # `make image` moves that name: it is somebody's.
+    if newest:
+        docker("tag", newest, "hexbite:latest")
+    elif docker("image", "ls", "--quiet", "hexbite:latest").strip():
+        docker("image", "rm", "hexbite:latest")
     for image in docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "hexbite").split():
         if any(tag.split(":")[1] in image for tag in trained):
             docker("image", "rm", "--force", image)
