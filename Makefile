@@ -29,7 +29,7 @@ $(INSTALLED): requirements/dev.txt
 demo: $(INSTALLED) ## a small world from parquet to an answer, served on PORT=3000; ONCE=1 ends after the answer
 	@$(BIN)/python -m demo --port "$(PORT)" $(if $(filter-out 0,$(ONCE)),--once)
 
-test: $(INSTALLED) ## every test, on a Postgres of its own: ten minutes on two cores
+test: $(INSTALLED) ## every test, on a Postgres of its own: twelve minutes on two cores
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(INSTALLED) ## format, lint, types, import contracts
