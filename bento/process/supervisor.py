@@ -96,7 +96,7 @@ def install(drain_s: float, metrics: Path) -> None:
             signal.signal(signal.SIGCHLD, lambda *_: self.loop.add_callback_from_signal(self.manage_watchers))
 
         async def manage_watchers(self) -> None:
-            while self._exclusive_running_command is not None and not self._stopping:  # noqa: ASYNC110 - nor who looks
+            while self._exclusive_running_command is not None and not self._stopping:  # noqa: ASYNC110 - as in stop
                 await asyncio.sleep(_TURN_S)
             if self._stopping:
                 return
@@ -121,7 +121,7 @@ def install(drain_s: float, metrics: Path) -> None:
             while self._exclusive_running_command is not None and not self._stopping:  # noqa: ASYNC110 - circus tells nobody
                 await asyncio.sleep(_TURN_S)
             if not self._stopping:
-                await super().stop()  # type: ignore[misc]  # nor does it return None
+                await super().stop()  # type: ignore[misc]  # a future, as circus has it
 
         async def _stop_watchers(self, *arguments: Any, **options: Any) -> None:
             stopped = super()._stop_watchers(*arguments, **options)  # workers are told, and drain
@@ -136,6 +136,7 @@ def install(drain_s: float, metrics: Path) -> None:
                 # No room in the queue: who comes now tries again, and finds nobody; who is in it is let in.
                 socket.socket.listen(listening, 0)
             patience = time.monotonic() + _EMPTY_S
+            # The kernel tells nobody when a queue has become empty: it is asked.
             while not stopped.done() and time.monotonic() < patience and _is_somebody_waiting(self.sockets):  # noqa: ASYNC110
                 await asyncio.sleep(_POLL_S)
             for listening in self.sockets.values():
