@@ -13,7 +13,7 @@ from bento.edge.keys import new_key
 from bento.ranking.deployment import deploy, deployed
 from bento.ranking.served import Served
 from bento.settings import Settings
-from db.connections import Connections
+from db.access.connections import Connections
 from db.settings import StoreSettings, store_dsn
 from hexbite.console import progress, run
 from hexbite.errors import ModelStoreError

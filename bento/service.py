@@ -22,7 +22,7 @@ from bento.process import run, supervisor, worker
 from bento.ranking.deployment import Tags, built_with, chosen, deployed, full_tag, settle, settled
 from bento.settings import Settings
 from bento.telemetry import logs, metrics
-from db.connections import Connections
+from db.access.connections import Connections
 from db.settings import StoreSettings, store_dsn
 from hexbite.errors import HexbiteError, InvalidRequestError, ModelStoreError, SettingsError, StoreUnavailable
 

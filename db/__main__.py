@@ -12,11 +12,11 @@ import typer
 
 from db import migrate
 from db.embedded import EmbeddedServer
-from db.load import Loaded, Mode, load
-from db.move import move
+from db.loading.load import Loaded, Mode, load
+from db.loading.move import move
+from db.loading.tables import Rejection
 from db.settings import StoreSettings, home, store_address, store_dsn, without_password
 from db.status import status
-from db.tables import Rejection
 from hexbite.console import run
 from hexbite.errors import StoreError
 

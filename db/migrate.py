@@ -17,7 +17,7 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from db.driver import connect, driver_errors, vacuum
+from db.access.driver import connect, driver_errors, vacuum
 from hexbite.errors import StoreError
 
 #: Key of the advisory lock that one migrator holds: "hexbite" in hexadecimal digits of ASCII.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from psycopg.rows import dict_row
 
-from db.driver import connect, driver_errors
+from db.access.driver import connect, driver_errors
 from db.migrate import current, head
 from db.statements import SQL
 

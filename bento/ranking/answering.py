@@ -11,7 +11,7 @@ from bento.ranking.deployment import Tags
 from bento.ranking.served import Served
 from bento.ranking.shadow import Shadow
 from bento.settings import Settings
-from db.connections import Connections
+from db.access.connections import Connections
 
 
 class Answering(NamedTuple):

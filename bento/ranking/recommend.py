@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bento.contract.models import RecommendRequest
 from bento.telemetry.laps import Clock, Lap, stages_ms
-from db.online import FeatureStore, Snapshot
+from db.reading.online import FeatureStore, Snapshot
 from hexbite.artifact import Artifact
 from hexbite.cover import circle_to_intervals
 from hexbite.features import FeatureSchema, Matrix

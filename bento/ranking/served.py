@@ -13,8 +13,8 @@ import numpy as np
 from bento.ranking.deployment import full_tag
 from bento.ranking.recommend import Recommender
 from bento.settings import Settings
-from db.connections import Connections
-from db.online import FeatureStore
+from db.access.connections import Connections
+from db.reading.online import FeatureStore
 from hexbite.artifact import Artifact
 from hexbite.errors import HexbiteError
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from data.synthetic import Sizes, write_world
 from db.embedded import EmbeddedServer
-from db.load import load
+from db.loading.load import load
 from db.migrate import downgrade, upgrade
 
 

@@ -29,10 +29,10 @@ from rich.table import Table
 from bento.contract.models import RecommendRequest
 from bento.ranking.recommend import Recommender
 from bento.telemetry.laps import Clock
-from db.connections import Connections
+from db.access.connections import Connections
 from db.embedded import EmbeddedServer
 from db.migrate import upgrade
-from db.online import FeatureStore
+from db.reading.online import FeatureStore
 from hexbite.artifact import Artifact
 from hexbite.features import FeatureSchema
 from hexbite.geo import distances_m

@@ -29,10 +29,10 @@ from pydantic_core import to_json
 from bento.contract.models import RecommendRequest
 from bento.ranking.recommend import Recommender
 from bento.telemetry.laps import stages_ms
-from db.connections import Connections
+from db.access.connections import Connections
 from db.embedded import EmbeddedServer
 from db.migrate import upgrade
-from db.online import FeatureStore
+from db.reading.online import FeatureStore
 from hexbite.artifact import Artifact
 from hexbite.features import FeatureSchema
 from hexbite.geo import degrees_to_cells

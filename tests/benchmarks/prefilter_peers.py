@@ -22,9 +22,9 @@ import numpy.typing as npt
 import psycopg
 
 from db.embedded import _SETTINGS
-from db.encode import HEADER, TRAILER, batch_to_records
-from db.online import _ARRAY_HEADER_BYTES, _ELEMENT
-from db.tables import Batch
+from db.loading.encode import HEADER, TRAILER, batch_to_records
+from db.loading.tables import Batch
+from db.reading.online import _ARRAY_HEADER_BYTES, _ELEMENT
 from hexbite.features import Matrix
 from hexbite.geo import Degrees, Ids, Metres, degrees_to_cells, distances_m
 

@@ -17,7 +17,7 @@ import psutil
 
 from data.synthetic import ROWS_PER_FILE, Sizes, write_world
 from db.embedded import EmbeddedServer
-from db.load import load
+from db.loading.load import load
 from db.migrate import upgrade
 from tests.benchmarks.programs import ROOT, run
 

@@ -139,7 +139,7 @@ def test_a_password_with_odd_characters_in_it_is_nowhere_to_be_read(line: Line) 
 async def test_whatever_a_password_holds_a_command_that_cannot_connect_does_not_repeat_it(
     password: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from db.connections import Connections
+    from db.access.connections import Connections
     from db.settings import StoreSettings, store_dsn
     from hexbite.errors import StoreError
 
@@ -331,7 +331,7 @@ def test_tls_holds_or_nothing_is_read_and_the_log_tells_no_password(tls: Tls, li
 
 
 async def test_sslmode_require_is_refused_by_a_server_without_tls_and_served_by_one_that_has_it(tls: Tls) -> None:
-    from db.connections import Connections
+    from db.access.connections import Connections
     from hexbite.errors import StoreUnavailable
 
     escaped = PASSWORD.replace("#", "%23")

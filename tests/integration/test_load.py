@@ -15,9 +15,9 @@ import polars as pl
 import psycopg
 import pytest
 
-from db.load import load
+from db.loading.load import load
+from db.loading.move import move
 from db.migrate import upgrade
-from db.move import move
 from hexbite.errors import DataError, StoreError, StoreUnavailable
 from hexbite.features import Feature, FeatureSchema
 from hexbite.folder import RESTAURANTS, SCHEMA, USERS

@@ -11,9 +11,9 @@ import torch
 
 from bento.contract.models import RecommendRequest
 from bento.ranking.recommend import Recommender
-from db.connections import Connections
-from db.online import FeatureStore, Snapshot
-from db.spread import Spread
+from db.access.connections import Connections
+from db.reading.online import FeatureStore, Snapshot
+from db.reading.spread import Spread
 from hexbite.artifact import Artifact
 from hexbite.cover import Intervals
 from hexbite.features import FeatureSchema

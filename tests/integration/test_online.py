@@ -10,9 +10,9 @@ import pytest
 import pytest_asyncio
 from psycopg.conninfo import conninfo_to_dict
 
-from db.connections import Connections
+from db.access.connections import Connections
 from db.migrate import downgrade
-from db.online import FeatureStore, Snapshot
+from db.reading.online import FeatureStore, Snapshot
 from hexbite.cover import circle_to_intervals
 from hexbite.errors import SchemaError, StoreTimeout, StoreUnavailable
 from hexbite.features import FeatureSchema

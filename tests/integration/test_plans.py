@@ -10,9 +10,9 @@ import numpy as np
 import psycopg
 import pytest
 
-from db import connections
+from db.access import connections
 from db.migrate import upgrade
-from db.online import _ids_to_bits
+from db.reading.online import _ids_to_bits
 from db.statements import SQL
 from hexbite.cover import circle_to_intervals
 from tests.databases import new_database, started_server

@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-import db.load
+import db.loading.load
 from db import migrate
-from db.driver import vacuum
+from db.access.driver import vacuum
 from db.embedded import _binaries
-from db.load import load
-from db.move import move
+from db.loading.load import load
+from db.loading.move import move
 from db.statements import SQL
 from db.status import status
 from hexbite.errors import StoreError
@@ -219,7 +219,7 @@ def unanalysed(server: str, loader: str) -> str:
 def test_a_loaders_merge_is_planned_on_fresh_statistics(
     loader: str, folder: Path, unanalysed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(db.load, "vacuum", lambda dsn: True)
+    monkeypatch.setattr(db.loading.load, "vacuum", lambda dsn: True)
     assert one(loader, unanalysed) == -1
     load(loader, folder)
     assert one(loader, unanalysed) == 40

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from db.connections import _dsn_to_arguments
+from db.access.connections import _dsn_to_arguments
 from db.settings import StoreSettings, store_address, store_dsn, without_password
 from hexbite.errors import StoreError
 

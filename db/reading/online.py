@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from db.connections import Connections
-from db.spread import Spread
+from db.access.connections import Connections
+from db.reading.spread import Spread
 from db.statements import SQL
 from hexbite.cover import Intervals
 from hexbite.errors import SchemaError, StoreUnavailable

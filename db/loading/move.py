@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from db.driver import connect, driver_errors
+from db.access.driver import connect, driver_errors
 from db.statements import SQL
 from hexbite.errors import StoreError
 from hexbite.geo import degrees_to_cell

@@ -10,10 +10,10 @@ from typing import Any, Final, Literal
 import psycopg
 from psycopg import sql
 
-from db.driver import connect, driver_errors, vacuum
-from db.encode import HEADER, TRAILER, batch_to_records
+from db.access.driver import connect, driver_errors, vacuum
+from db.loading.encode import HEADER, TRAILER, batch_to_records
+from db.loading.tables import Rejection, Table, parquet_dtypes
 from db.statements import SQL
-from db.tables import Rejection, Table, parquet_dtypes
 from hexbite.console import Advance, progress
 from hexbite.errors import DataError
 from hexbite.features import FeatureSchema

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from db.tables import NO_EVENT, Batch
+from db.loading.tables import NO_EVENT, Batch
 from hexbite.geo import Ids
 
 HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)

@@ -1,0 +1,1 @@
+"""How the store is reached: addresses, sessions, both drivers."""

@@ -1,0 +1,1 @@
+"""Rows out of the store, for a request."""
