@@ -57,7 +57,8 @@ def key() -> None:
 
 async def _checked(tag: str) -> str:
     """The full tag of a model that the store can serve. Raises HexbiteError where it cannot."""
-    connections = Connections(store_dsn(StoreSettings()), most=1, timeout_s=10)
+    store = StoreSettings.from_environment()
+    connections = Connections(store_dsn(store), most=1, timeout_s=10, schema=store.store_schema)
     try:
         served = Served.load(tag, connections, Settings.from_environment())
         reason = await served.unready_reason(connections, log=False)

@@ -23,7 +23,7 @@ from bento.ranking.deployment import Tags, built_with, chosen, deployed, full_ta
 from bento.settings import Settings
 from bento.telemetry import logs, metrics
 from db.access.connections import Connections
-from db.settings import StoreSettings, store_dsn
+from db.settings import StoreSettings, require_address, store_dsn
 from hexbite.errors import HexbiteError, InvalidRequestError, ModelStoreError, SettingsError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ class Hexbite:
         self._probe: Connections | None = None
         self._answering: Answering | None = None
         self._unready_reason = "not checked yet"
+        self._fault: HexbiteError = StoreUnavailable(self._unready_reason)
         self._watch: asyncio.Task[None] | None = None
         _lane.model = str(self.model.tag)
 
@@ -100,6 +101,7 @@ class Hexbite:
         """In the supervisor of the workers, before it starts them: what they share, and how they are looked after."""
         folder = run.make_folder()
         try:
+            require_address(StoreSettings.from_environment())
             full = Tags(full_tag(_tags.primary), *(tag and full_tag(tag) for tag in (_tags.split, _tags.shadow)))
             settle(full, folder)
             supervisor.install(_settings.drain_s, folder)
@@ -146,6 +148,7 @@ class Hexbite:
         except HexbiteError as error:
             if str(error) != self._unready_reason:
                 _log.error("not ready: %s", error)
+            self._fault = error
             return str(error)
         reasons = [await served.unready_reason(probe) for served in answering.roles().values()]
         return next((reason for reason in reasons if reason), "")
@@ -157,10 +160,11 @@ class Hexbite:
         """
         if self._connections is None or self._probe is None:
             # A server that is started for this may take its time; the loop goes on.
-            dsn = await asyncio.to_thread(store_dsn, StoreSettings())
-            timeout_s = _settings.store_timeout_s
-            self._probe = Connections(dsn, most=1, timeout_s=timeout_s)
-            self._connections = Connections(dsn, most=_settings.connections, timeout_s=timeout_s)
+            store = StoreSettings.from_environment()
+            dsn = await asyncio.to_thread(store_dsn, store)
+            timeout_s, schema = _settings.store_timeout_s, store.store_schema
+            self._probe = Connections(dsn, most=1, timeout_s=timeout_s, schema=schema)
+            self._connections = Connections(dsn, most=_settings.connections, timeout_s=timeout_s, schema=schema)
         if self._answering is None:
             # Not above: the supervisor imports this file too, and does without torch, its 190 MiB and its seconds.
             from bento.ranking.answering import Answering
@@ -235,7 +239,7 @@ class Hexbite:
     async def _answer(self, request: RecommendRequest, user_id: int) -> Answered:
         headers = _check_fields(request)
         if self._answering is None:
-            raise StoreUnavailable(self._unready_reason)
+            raise self._fault
         served = self._answering.whose(user_id)
         answer = await served.recommender.answer(request, user_id)
         _count(request, answer)

@@ -11,11 +11,12 @@ from typing import Annotated, Final
 import typer
 
 from db import migrate
+from db.access.address import shown
 from db.embedded import EmbeddedServer
 from db.loading.load import Loaded, Mode, load
 from db.loading.move import move
 from db.loading.tables import Rejection
-from db.settings import StoreSettings, home, store_address, store_dsn, without_password
+from db.settings import StoreSettings, home, store_address, store_dsn
 from db.status import status
 from hexbite.console import run
 from hexbite.errors import StoreError
@@ -31,8 +32,10 @@ _SHOWN_REJECTIONS: Final = 100
 Sql = Annotated[bool, typer.Option("--sql", help="Print the script for a DBA instead; no server is asked.")]
 
 
-def _dsn() -> str:
-    return store_dsn(StoreSettings())
+def _store() -> tuple[str, str]:
+    """The store's address and its schema there."""
+    settings = StoreSettings.from_environment()
+    return store_dsn(settings), settings.store_schema
 
 
 @app.command("upgrade")
@@ -41,9 +44,10 @@ def upgrade(
 ) -> None:
     """Bring the tables up to a revision."""
     if sql:
-        print(migrate.upgrade_script(revision), end="")
+        print(migrate.upgrade_script(revision, schema=StoreSettings.from_environment().store_schema), end="")
         return
-    migrate.upgrade(_dsn(), revision)
+    dsn, schema = _store()
+    migrate.upgrade(dsn, revision, schema=schema)
     _print_current()
 
 
@@ -54,20 +58,21 @@ def downgrade(
 ) -> None:
     """Bring the tables down to a revision; what only newer ones can hold is dropped."""
     if sql:
-        print(migrate.downgrade_script(revision), end="")
+        print(migrate.downgrade_script(revision, schema=StoreSettings.from_environment().store_schema), end="")
         return
-    migrate.downgrade(_dsn(), revision)
+    dsn, schema = _store()
+    migrate.downgrade(dsn, revision, schema=schema)
     _print_current()
 
 
 def _print_current() -> None:
-    print(f"revision {migrate.current(_dsn()) or 'none'}")
+    print(f"revision {migrate.current(*_store()) or 'none'}")
 
 
 @app.command("current")
 def current() -> None:
     """The revision that the store is at."""
-    revision = migrate.current(_dsn())
+    revision = migrate.current(*_store())
     print(f"{revision or 'none'}{' (head)' if revision == migrate.head() else ''}")
 
 
@@ -93,7 +98,8 @@ def load_folder(
     ] = None,
 ) -> None:
     """Load feature tables: readers see all of the old or all of the new."""
-    tables = load(_dsn(), folder, mode=mode)
+    dsn, schema = _store()
+    tables = load(dsn, folder, mode=mode, schema=schema)
     if mode == "fill" and not tables:
         print("left alone: the store holds rows of these features; --mode upsert or replace loads over them")
     for name, loaded in tables.items():
@@ -146,16 +152,17 @@ def move_restaurant(
     longitude: Annotated[float, typer.Argument(help="Degrees.")],
 ) -> None:
     """Put a restaurant where it now is."""
-    schemas = move(_dsn(), restaurant_id, latitude, longitude)
+    dsn, schema = _store()
+    schemas = move(dsn, restaurant_id, latitude, longitude, schema=schema)
     print(f"restaurant {restaurant_id} moved in {schemas} {'schema' if schemas == 1 else 'schemas'}")
 
 
 @app.command("status")
 def show_status() -> None:
     """What the store holds."""
-    dsn = _dsn()
-    print(f"address   {without_password(dsn)}")
-    for line in status(dsn):
+    dsn, schema = _store()
+    print(f"address   {shown(dsn)}, schema {schema}")
+    for line in status(dsn, schema):
         print(line)
 
 
@@ -165,13 +172,13 @@ def url() -> None:
 
     A password that DATABASE_PASSWORD_FILE holds is not in it.
     """
-    print(store_address(StoreSettings()))
+    print(store_address(StoreSettings.from_environment()))
 
 
 @app.command("stop")
 def stop() -> None:
     """Stop the embedded server; the next command that needs it starts it again."""
-    stopped = EmbeddedServer(home(StoreSettings())).stop()
+    stopped = EmbeddedServer(home(StoreSettings.from_environment())).stop()
     print("stopped" if stopped else "the embedded server does not run")
 
 

@@ -6,18 +6,22 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
+from psycopg import sql
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from db.access.driver import connect, driver_errors, vacuum
+from db.access.session import SCHEMA, quoted
+from db.statements import SQL
 from hexbite.errors import StoreError
 
 #: Key of the advisory lock that one migrator holds: "hexbite" in hexadecimal digits of ASCII.
@@ -39,61 +43,80 @@ CONCURRENT_WAIT: Final = "5min"
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 
-def engine(dsn: str) -> Engine:
-    """What Alembic speaks through. The driver connects by itself: SQLAlchemy reads addresses in another way."""
-    return create_engine("postgresql+psycopg://", creator=lambda: connect(dsn), poolclass=NullPool)
+#: The first revision that keeps to a schema of its own, and where those before it stood.
+OWN_SCHEMA_SINCE: Final = "0005"
+OLD_HOME: Final = "public"
 
 
-def upgrade(dsn: str, revision: str = "head") -> None:
-    """Run the revisions up to one. Raises StoreError, StoreUnavailable.
+def engine(dsn: str, schema: str) -> Engine:
+    """What Alembic speaks through. The driver connects by itself: SQLAlchemy reads addresses in another way.
+
+    Where the store still stands where it stood before it had a schema of its own, its tables are seen there too.
+    """
+    return create_engine("postgresql+psycopg://", creator=lambda: _connect(dsn, schema), poolclass=NullPool)
+
+
+def _connect(dsn: str, schema: str) -> psycopg.Connection[Any]:
+    connection = connect(dsn, schema)
+    with connection.transaction():
+        is_old = connection.execute(SQL["stands_in_old_home"], {"schema": schema, "home": OLD_HOME}).fetchone()
+        # Of its alembic_version, which may be another program's, only now: it is read as a table of ours.
+        if is_old is not None:
+            versions = sql.SQL("SELECT version_num FROM {}.alembic_version").format(sql.Identifier(OLD_HOME))
+            if any(version < OWN_SCHEMA_SINCE for (version,) in connection.execute(versions)):
+                path = sql.SQL("SET search_path = {}, {}, pg_temp")
+                connection.execute(path.format(sql.Identifier(schema), sql.Identifier(OLD_HOME)))
+    return connection
+
+
+def upgrade(dsn: str, revision: str = "head", *, schema: str = SCHEMA) -> None:
+    """Run the revisions up to one, on tables in a schema of the database. Raises StoreError, StoreUnavailable.
 
     A store that a later version has brought further than ``head`` is left as it is: what a revision adds, the code
     before can live with, and an older image must start on it.
     """
-    before = current(dsn)
-    if revision == "head" and before is not None and is_newer(dsn, before):
+    before = current(dsn, schema)
+    if revision == "head" and is_newer(before):
         return
     with _errors():
-        command.upgrade(_config(dsn), revision)
-    if current(dsn) != before:
-        vacuum(dsn)
+        command.upgrade(_config(dsn, schema), revision)
+    if current(dsn, schema) != before:
+        vacuum(dsn, schema)
 
 
-def downgrade(dsn: str, revision: str) -> None:
+def downgrade(dsn: str, revision: str, *, schema: str = SCHEMA) -> None:
     """Run the ways back down to a revision, ``base`` for all, ``-1`` for the last. Drops data with its tables."""
     with _errors():
-        command.downgrade(_config(dsn), revision)
+        command.downgrade(_config(dsn, schema), revision)
 
 
-def upgrade_script(revision: str = "head") -> str:
+def upgrade_script(revision: str = "head", *, schema: str = SCHEMA) -> str:
     """The SQL of `upgrade` from nothing, or of ``FROM:TO``."""
     # A way back leaves Alembic's own table behind, empty.
-    return _script(command.upgrade, revision).replace(
+    return _script(command.upgrade, revision, schema).replace(
         "CREATE TABLE alembic_version", "CREATE TABLE IF NOT EXISTS alembic_version"
     )
 
 
-def downgrade_script(revision: str) -> str:
+def downgrade_script(revision: str, *, schema: str = SCHEMA) -> str:
     """The SQL of `downgrade` from the newest revision, or of ``FROM:TO``."""
-    return _script(command.downgrade, revision if ":" in revision else f"{head()}:{revision}")
+    return _script(command.downgrade, revision if ":" in revision else f"{head()}:{revision}", schema)
 
 
-def current(dsn: str) -> str | None:
+def current(dsn: str, schema: str = SCHEMA) -> str | None:
     """The revision that a store is at; None where nothing was run. Raises StoreError, StoreUnavailable."""
-    with _errors(), engine(dsn).connect() as connection:
+    with _errors(), engine(dsn, schema).connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
 
-def is_newer(dsn: str, revision: str) -> bool:
-    """Whether a store's revision is none of ours and the store is: another program's revision is not newer.
+def is_newer(revision: str | None) -> bool:
+    """Whether a store's revision is none of ours, and so a later version's: the table that tells it is ours alone."""
+    return revision is not None and revision not in {known for known, _ in history()}
 
-    Raises StoreError, StoreUnavailable.
-    """
-    if revision in {known for known, _ in history()}:
-        return False
-    with driver_errors(), connect(dsn) as connection:
-        row = connection.execute("SELECT to_regclass('feature_schemas') IS NOT NULL").fetchone()
-    return row is not None and bool(row[0])
+
+def make_schema(schema: str) -> str:
+    """A statement that makes the schema of the store where it is missing."""
+    return f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}"
 
 
 def head() -> str:
@@ -108,17 +131,17 @@ def history() -> list[tuple[str, str]]:
     return [(script.revision, script.doc) for script in ScriptDirectory(str(_MIGRATIONS)).walk_revisions()]
 
 
-def _config(dsn: str | None, output: io.StringIO | None = None) -> Config:
-    config = Config(output_buffer=output, attributes={} if dsn is None else {"dsn": dsn})
+def _config(dsn: str | None, schema: str, output: io.StringIO | None = None) -> Config:
+    config = Config(output_buffer=output, attributes={"schema": schema} | ({} if dsn is None else {"dsn": dsn}))
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "newline")
     return config
 
 
-def _script(run: Callable[..., None], revision: str) -> str:
+def _script(run: Callable[..., None], revision: str, schema: str) -> str:
     printed = io.StringIO()
     with _errors():
-        run(_config(None, printed), revision, sql=True)
+        run(_config(None, schema, printed), revision, sql=True)
     return printed.getvalue()
 
 

@@ -4,33 +4,34 @@ from __future__ import annotations
 
 from psycopg.rows import dict_row
 
-from db.access.driver import connect, driver_errors
+from db.access.driver import opened
+from db.access.session import SCHEMA
 from db.migrate import current, head
 from db.statements import SQL
 
 
-def status(dsn: str) -> list[str]:
+def status(dsn: str, schema: str = SCHEMA) -> list[str]:
     """Server, revision, and the rows and newest events of each schema. Raises StoreError, StoreUnavailable."""
-    revision, newest = current(dsn), head()
+    revision, newest = current(dsn, schema), head()
     behind = "" if revision == newest else f", the newest is {newest}: python -m db upgrade"
-    with driver_errors(), connect(dsn) as connection:
+    with opened(dsn, schema) as connection:
         lines = [
             f"server    Postgres {connection.info.parameter_status('server_version')}",
             f"revision  {revision or 'none'}{behind}",
         ]
-        if revision is None:
+        if revision is None or connection.execute("SELECT to_regclass('feature_schemas')").fetchone() == (None,):
             return lines
-        schemas = connection.cursor(row_factory=dict_row).execute(SQL["status"]).fetchall()
-    if not schemas:
+        features = connection.cursor(row_factory=dict_row).execute(SQL["status"]).fetchall()
+    if not features:
         lines.append("schemas   none: python -m db load DIR")
-    for schema in schemas:
-        widths = f"{schema['user_width']} user, {schema['restaurant_width']} restaurant"
+    for stored in features:
+        widths = f"{stored['user_width']} user, {stored['restaurant_width']} restaurant"
         lines += [
-            f"schema    {schema['fingerprint'][:12]}, {widths} and {schema['context_width']} context features",
-            f"  registered   {schema['registered_at']:%Y-%m-%d %H:%M:%S %Z}",
+            f"schema    {stored['fingerprint'][:12]}, {widths} and {stored['context_width']} context features",
+            f"  registered   {stored['registered_at']:%Y-%m-%d %H:%M:%S %Z}",
         ]
         for table, entity in (("users", "user"), ("restaurants", "restaurant")):
-            event = schema[f"newest_{entity}"]
+            event = stored[f"newest_{entity}"]
             since = "" if event is None else f", newest event {event:%Y-%m-%d %H:%M:%S %Z}"
-            lines.append(f"  {table:<12} {schema[table]:,}{since}")
+            lines.append(f"  {table:<12} {stored[table]:,}{since}")
     return lines

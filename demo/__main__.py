@@ -68,7 +68,7 @@ def demo(
         _out.print("stopped")
     finally:
         _ignore_signals()
-        EmbeddedServer(home(StoreSettings())).stop(only_if_unused=True)
+        EmbeddedServer(home(StoreSettings.from_environment())).stop(only_if_unused=True)
 
 
 def _prepare(environment: Mapping[str, str]) -> str:

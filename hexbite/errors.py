@@ -48,6 +48,10 @@ class StoreUnavailable(StoreError):
     """The feature store cannot be reached now; the same request may succeed later."""
 
 
+class StoreMisconfigured(StoreError):
+    """The feature store cannot be used as it is set up: a wrong address, no tables, no rights. Trying again is vain."""
+
+
 class StoreTimeout(StoreError):
     """The feature store did not answer within the time allowed."""
 

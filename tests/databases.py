@@ -17,6 +17,8 @@ def new_database(server_dsn: str, name: str, template: str = "template1") -> str
     with psycopg.connect(server_dsn, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        # For what tests send by themselves.
+        connection.execute(f'ALTER DATABASE "{name}" SET search_path = hexbite, public')
     return urlsplit(server_dsn)._replace(path=f"/{name}").geturl()
 
 
@@ -43,7 +45,7 @@ def started_server(programs: Path, options: str = "-h ''") -> Iterator[str]:
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")
 
         run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C")
-        run("pg_ctl", "-o", f"-k {scratch} {options} -c fsync=off", "-l", f"{scratch}/log", "-w", "start")
+        run("pg_ctl", "-o", f"-k {scratch} {options} -c fsync=off -c search_path=hexbite,public", "-l", f"{scratch}/log", "-w", "start")
         try:
             yield f"postgresql://postgres@/postgres?host={scratch}&port=5432"
         finally:

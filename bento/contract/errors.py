@@ -10,7 +10,15 @@ from pydantic import ValidationError
 from starlette.responses import JSONResponse
 
 from bento.contract.models import ErrorDetail, ErrorResponse
-from hexbite.errors import InvalidRequestError, SchemaError, StoreTimeout, StoreUnavailable
+from hexbite.errors import (
+    ArtifactError,
+    InvalidRequestError,
+    ModelStoreError,
+    SchemaError,
+    StoreMisconfigured,
+    StoreTimeout,
+    StoreUnavailable,
+)
 
 
 class Refusal(NamedTuple):
@@ -38,11 +46,15 @@ TABLE: Final[Mapping[int, Refusal]] = {
 #: The other reason of a 503: the store is there, but too many ask.
 OVERLOADED: Final = Refusal("overloaded", "too many requests at once; try again")
 
+#: And what somebody has to mend: an address, tables, rights, a model's features.
+MISCONFIGURED: Final = Refusal("misconfigured", "the service is not set up to answer, and its log says why")
+
 #: Our own errors -> status. Anything that is not here is a 500.
-_STATUS: Final = ((StoreTimeout, 504), (TimeoutError, 504), (StoreUnavailable, 503), (SchemaError, 503))
+_STATUS: Final = ((StoreTimeout, 504), (TimeoutError, 504), (StoreUnavailable, 503))
+_TO_BE_MENDED: Final = (StoreMisconfigured, SchemaError, ModelStoreError, ArtifactError)
 
 #: Every code that an answer can carry.
-CODES: Final = (*(refusal.code for refusal in TABLE.values()), OVERLOADED.code)
+CODES: Final = (*(refusal.code for refusal in TABLE.values()), OVERLOADED.code, MISCONFIGURED.code)
 
 _HEADERS: Final = {429: {"retry-after": "1"}, 503: {"retry-after": "1"}, 401: {"www-authenticate": "Bearer"}}
 
@@ -84,6 +96,9 @@ def refuse_error(error: Exception, request_id: str) -> Refused:
     """The answer to an exception: a client's mistake is told, ours is logged with its request id and not told."""
     if isinstance(error, InvalidRequestError):
         return refuse(400, str(error), error.field)
+    if isinstance(error, _TO_BE_MENDED):
+        _log.warning("%s: %s, request %s", MISCONFIGURED.code, error, request_id, extra={"request_id": request_id})
+        return Refused(503, MISCONFIGURED, None, {})
     for kind, status in _STATUS:
         if isinstance(error, kind):
             _log.warning("%s: %s, request %s", TABLE[status].code, error, request_id, extra={"request_id": request_id})

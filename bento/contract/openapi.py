@@ -41,8 +41,7 @@ _HEADERS: Final[dict[str, _Json]] = {
         "schema": {"type": "string"},
     },
     "Retry-After": {
-        "description": "Seconds after which to try again.",
-        "required": True,
+        "description": "Seconds after which to try again; absent where somebody has to mend the service first.",
         "schema": {"type": "integer", "minimum": 1},
     },
     "Allow": {"description": "The methods that the route takes.", "required": True, "schema": {"type": "string"}},

@@ -7,11 +7,18 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
+from db.access.address import resolved
+from db.access.session import FILTER, NETWORK, SCHEMA, SINCE, command_settings, hidden, quoted, to_options
 from db.statements import SQL
-from hexbite.errors import StoreError, StoreUnavailable
+from hexbite.errors import StoreError, StoreMisconfigured, StoreUnavailable
 
 _CONNECT_S: Final = 10
+
+# Libpq has variables of the environment for these (PGDATESTYLE, PGTZ), which win over what is asked for as an option.
+_OUTRANKED: Final = ("datestyle", "timezone")
 
 # A line that says enough, and nothing of the address: the server's own words go below it.
 _MENDED: Final[dict[type[psycopg.Error], str]] = {
@@ -23,6 +30,24 @@ _MENDED: Final[dict[type[psycopg.Error], str]] = {
     psycopg.errors.DiskFull: "the store's disk is full",
 }
 
+# The classes of SQLSTATE that tell of the connection or the server, and not of a statement.
+_AWAY: Final = ("08", "57P", "53300")
+
+
+@contextmanager
+def opened(dsn: str, schema: str, *, autocommit: bool = False) -> Iterator[psycopg.Connection[Any]]:
+    """A connection of a command that reads or writes rows, for ``with``. Raises as `driver_errors` does."""
+    with driver_errors(), connect(dsn, schema, autocommit=autocommit) as connection:
+        try:
+            yield connection
+        except psycopg.errors.InsufficientPrivilege as error:
+            if error.diag.source_function == FILTER:
+                raise StoreMisconfigured(hidden(connection.info.user)) from error
+            raise StoreMisconfigured(
+                f"the store's user may not do that ({error.diag.message_primary}); run, as the store's owner: "
+                f"GRANT hexbite_loader TO {quoted(connection.info.user)}"
+            ) from error
+
 
 @contextmanager
 def driver_errors() -> Iterator[None]:
@@ -33,9 +58,38 @@ def driver_errors() -> Iterator[None]:
         raise _translate(error) from error
 
 
-def connect(dsn: str, *, autocommit: bool = False) -> psycopg.Connection[Any]:
-    """A connection to the store. Call it inside `driver_errors`."""
-    return psycopg.connect(dsn, autocommit=autocommit, connect_timeout=_CONNECT_S, fallback_application_name="hexbite")
+def connect(dsn: str, schema: str, *, autocommit: bool = False) -> psycopg.Connection[Any]:
+    """A connection to the store with the tables in ``schema``. Call it inside `driver_errors`.
+
+    Raises StoreMisconfigured where the user may not see what is in the schema.
+    """
+    given = resolved(dsn)
+    wanted = NETWORK | {"connect_timeout": str(_CONNECT_S), "fallback_application_name": "hexbite"}
+    settings = command_settings(schema)
+    encoding = settings.pop("client_encoding")
+    address = make_conninfo(
+        dsn,
+        client_encoding=encoding,
+        options=to_options(settings, before=given.get("options", "")),
+        **{name: value for name, value in wanted.items() if name not in given},
+    )
+    connection = psycopg.connect(address, autocommit=True)
+    for name in _OUTRANKED:
+        connection.execute(sql.SQL("SET {} = {}").format(sql.Identifier(name), settings[name]))
+    for version, statement in SINCE.items():
+        if connection.info.server_version >= version:
+            connection.execute(statement)
+    # What may not be seen is as if it were not there, and an upgrade that is told so would say nothing of use.
+    if connection.execute(SQL["may_not_enter"], {"schema": schema}).fetchone() is not None:
+        user = quoted(connection.info.user)
+        connection.close()
+        raise StoreMisconfigured(
+            f"user {user} may not use schema {quoted(schema)}; run, as the store's owner: "
+            f"GRANT hexbite_loader TO {user}, or, for who migrates: "
+            f"GRANT USAGE, CREATE ON SCHEMA {quoted(schema)} TO {user}"
+        )
+    connection.autocommit = autocommit
+    return connection
 
 
 def _translate(error: psycopg.Error) -> StoreError:
@@ -44,17 +98,18 @@ def _translate(error: psycopg.Error) -> StoreError:
     for kind, what_to_do in _MENDED.items():
         if isinstance(error, kind):
             return StoreError(f"{what_to_do} ({said}{f'. {hint}' if hint else ''})")
-    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+    is_away = error.sqlstate is None or error.sqlstate.startswith(_AWAY)
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and is_away:
         return StoreUnavailable(f"the feature store cannot be reached: {said}")
     return StoreError(f"the feature store refused: {said}{f' ({hint})' if hint else ''}")
 
 
-def vacuum(dsn: str) -> bool:
+def vacuum(dsn: str, schema: str = SCHEMA) -> bool:
     """What a load or a revision leaves to be done: index-only scans need a vacuumed table, and plans its statistics.
 
     False where the user may only analyse, and the rest is left to autovacuum.
     """
-    with driver_errors(), connect(dsn, autocommit=True) as connection:
+    with opened(dsn, schema, autocommit=True) as connection:
         row = connection.execute(SQL["may_vacuum"]).fetchone()
         assert row is not None
         # Asked first: what a VACUUM may not do it passes over, and ends well.

@@ -10,7 +10,8 @@ from typing import Any, Final, Literal
 import psycopg
 from psycopg import sql
 
-from db.access.driver import connect, driver_errors, vacuum
+from db.access.driver import opened, vacuum
+from db.access.session import SCHEMA
 from db.loading.encode import HEADER, TRAILER, batch_to_records
 from db.loading.tables import Rejection, Table, parquet_dtypes
 from db.statements import SQL
@@ -43,8 +44,8 @@ class Loaded:
         return self.rows - self.inserted - self.updated - self.older - len(self.rejections)
 
 
-def load(dsn: str, folder: Path, *, mode: Mode = "replace") -> dict[str, Loaded]:
-    """Load the tables of a data folder, by name (``users``, ``restaurants``).
+def load(dsn: str, folder: Path, *, mode: Mode = "replace", schema: str = SCHEMA) -> dict[str, Loaded]:
+    """Load the tables of a data folder, by name (``users``, ``restaurants``), into those in a schema of the database.
 
     ``replace`` makes the store hold, for the folder's schema, what the folder holds; ``upsert`` takes new and changed
     rows, one table alone if need be, and leaves a stored row with a later event alone; ``fill`` loads where no table
@@ -52,20 +53,20 @@ def load(dsn: str, folder: Path, *, mode: Mode = "replace") -> dict[str, Loaded]
     Readers see all of the old or all of the new. Raises DataError before anything is stored where a file cannot be
     used, StoreError or StoreUnavailable where the store refuses.
     """
-    schema, tables = _open(folder, mode)
-    with driver_errors(), connect(dsn) as connection:
+    features, tables = _open(folder, mode)
+    with opened(dsn, schema) as connection:
         if mode == "fill":
             # Before the work of staging, in a transaction of its own; behind the lock it is asked again, and counts.
             with connection.transaction():
-                if _holds_rows(connection, schema):
+                if _holds_rows(connection, features):
                     return {}
         _stage(connection, tables)
         with progress("merging into the store"):
-            loaded = _merge(connection, schema, tables, mode)
+            loaded = _merge(connection, features, tables, mode)
     if not loaded:
         return {}
     with progress("vacuuming") as advance:
-        if not vacuum(dsn):
+        if not vacuum(dsn, schema):
             advance(0, "left to autovacuum: this user may only analyse")
     return loaded
 

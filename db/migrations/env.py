@@ -3,30 +3,46 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
+import psycopg
 from alembic import context
 from alembic.util import CommandError
 from psycopg.errors import Diagnostic
+from sqlalchemy import Connection
 
-from db.migrate import LOCK_TIMEOUT, MIGRATOR_LOCK, engine
+from db.access.session import command_settings, quoted
+from db.migrate import LOCK_TIMEOUT, MIGRATOR_LOCK, OLD_HOME, OWN_SCHEMA_SINCE, engine, make_schema
 from db.migrations.locks import one_at_a_time
 from db.settings import StoreSettings, store_dsn
-from hexbite.errors import HexbiteError
+from hexbite.errors import HexbiteError, StoreMisconfigured
 
 
-def print_script() -> None:
+def print_script(schema: str) -> None:
     context.configure(dialect_name="postgresql", transaction_per_migration=True)
     output = context.get_context().impl.static_output
+    begins_at = context.get_context().get_current_revision()
+    settings = command_settings(schema)
+    if begins_at is not None and begins_at < OWN_SCHEMA_SINCE:
+        # A store of that revision may still stand there.
+        settings["search_path"] = f"{quoted(schema)}, {quoted(OLD_HOME)}, pg_temp"
     # After an error nothing that comes later would fit. Some statements run outside a transaction, so that psql, which
     # sends one after the other, is what runs it.
     output("-- For psql. What it has done stays when it stops at a lock: python -m db current, then --sql FROM:TO.")
     output("\\set ON_ERROR_STOP on\n")
+    for name, value in settings.items():
+        output(f"SET {name} = {value if name == 'search_path' else literal(value)};")
+    output(f"{make_schema(schema)};\n")
     output(f"{one_at_a_time()};\n")
     output(f"SET lock_timeout = '{LOCK_TIMEOUT}';\n")
     with context.begin_transaction():
         context.run_migrations()
     output(f"SELECT pg_advisory_unlock({MIGRATOR_LOCK});\n")
-    output("RESET lock_timeout;\n")
+    output("RESET ALL;\n")
+
+
+def literal(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
 
 
 def show_warning(notice: Diagnostic) -> None:
@@ -34,13 +50,14 @@ def show_warning(notice: Diagnostic) -> None:
         print(f"warning: {notice.message_primary}", file=sys.stderr)
 
 
-def migrate(dsn: str) -> None:
-    with engine(dsn).connect() as connection:
+def migrate(dsn: str, schema: str) -> None:
+    with engine(dsn, schema).connect() as connection:
         connection.connection.driver_connection.add_notice_handler(show_warning)  # type: ignore[union-attr]  # psycopg's own
         connection.execution_options(isolation_level="AUTOCOMMIT")
         connection.exec_driver_sql(one_at_a_time(), execution_options={"no_parameters": True})
         # For the session, not for a transaction: the current revision is read before the first one begins.
         connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
+        make(schema, connection)
         connection.commit()
         connection.execution_options(isolation_level="READ COMMITTED")
         context.configure(connection=connection, transaction_per_migration=True)
@@ -48,13 +65,37 @@ def migrate(dsn: str) -> None:
             context.run_migrations()
 
 
+def make(schema: str, connection: Connection) -> None:
+    """The schema, where the store has none yet; who may not make one is told what to ask for."""
+    driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]  # psycopg's own
+    user, database = quoted(driver.info.user), quoted(driver.info.dbname)
+    row = driver.execute(
+        "SELECT has_schema_privilege(oid, 'CREATE') FROM pg_catalog.pg_namespace WHERE nspname = %s", (schema,)
+    ).fetchone()
+    if row is None:
+        try:
+            driver.execute(make_schema(schema).encode())
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise StoreMisconfigured(
+                f"user {user} may not make schema {quoted(schema)} in database {database}; run, as the database's "
+                f"owner: GRANT CREATE ON DATABASE {database} TO {user}, or: CREATE SCHEMA {quoted(schema)} "
+                f"AUTHORIZATION {user}"
+            ) from error
+    elif not row[0]:
+        raise StoreMisconfigured(
+            f"user {user} may not make tables in schema {quoted(schema)}; run, as the schema's owner: "
+            f"GRANT USAGE, CREATE ON SCHEMA {quoted(schema)} TO {user}"
+        )
+
+
 if context.is_offline_mode():
-    print_script()
+    print_script(context.config.attributes.get("schema") or StoreSettings.from_environment().store_schema)
 elif "dsn" in context.config.attributes:
-    migrate(context.config.attributes["dsn"])
+    migrate(context.config.attributes["dsn"], context.config.attributes["schema"])
 else:
     try:
-        migrate(store_dsn(StoreSettings()))
+        settings = StoreSettings.from_environment()
+        migrate(store_dsn(settings), settings.store_schema)
     except HexbiteError as error:
         # Alembic's own command line prints this one as a line.
         raise CommandError(str(error)) from error

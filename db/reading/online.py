@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from db.access.connections import Connections
+from db.access.session import READER, hidden, quoted
 from db.reading.spread import Spread
 from db.statements import SQL
 from hexbite.cover import Intervals
-from hexbite.errors import SchemaError, StoreUnavailable
+from hexbite.errors import SchemaError, StoreMisconfigured
 from hexbite.features import FeatureSchema, Matrix
 from hexbite.geo import Ids
 
@@ -80,10 +81,14 @@ class FeatureStore:
         """Return where the store can serve the schema: the features that it was loaded with another fill for.
 
         Asks over other ``connections`` where some are given: those of the reads may all be busy. Also learns anew how
-        restaurants are spread. Raises SchemaError where the schema is not registered, StoreUnavailable or StoreTimeout
-        where the store cannot tell.
+        restaurants are spread. Raises SchemaError where the schema is not registered, StoreMisconfigured where the
+        tables are not there or may not be read, StoreUnavailable or StoreTimeout where the store cannot tell.
         """
-        async with (connections or self.connections).lend() as connection:
+        connections = connections or self.connections
+        schema = connections.reader.schema
+        async with connections.lend() as connection:
+            # First: what may not be seen is as if it were not there.
+            _require_rights(await connection.fetchrow(SQL["rights"], schema), schema)
             row = await connection.fetchrow(SQL["registered"], self._fingerprint)
             spread = await connection.fetchrow(SQL["spread"])
         if row is None:
@@ -140,7 +145,7 @@ class FeatureStore:
         # The user's is the first row, but nothing says that it must be.
         user_row = next((row for row in rows if row[0] is not None), None)
         if user_row is None:
-            raise StoreUnavailable("the store has no features of the model's schema any more")
+            raise SchemaError("the store has no features of the model's schema any more")
         parts = [row[1] for row in rows if row[0] is None and row[1] is not None]
         restaurants = np.frombuffer(b"".join(parts), dtype=self._packed)
         read_us = int.from_bytes(user_row[2][:8], "big", signed=True)
@@ -149,6 +154,20 @@ class FeatureStore:
         elements = np.frombuffer(user_row[1], dtype=_ELEMENT, offset=_ARRAY_HEADER_BYTES)
         event_us = int.from_bytes(user_row[2][8:], "big", signed=True)
         return Snapshot(elements["value"].astype(np.float32), restaurants, read_us, event_us, known)
+
+
+def _require_rights(rights: Any, schema: str) -> None:
+    """Raises StoreMisconfigured with what is missing for reading the tables, and the statement that gives it."""
+    if rights["may_enter"] is False:
+        missing = f"GRANT USAGE ON SCHEMA {quoted(schema)} TO {READER}"
+    elif rights["closed"]:
+        tables = ", ".join(f"{quoted(schema)}.{table}" for table in rights["closed"])
+        missing = f"GRANT SELECT ON {tables} TO {READER}"
+    elif rights["filtered"]:
+        raise StoreMisconfigured(hidden(READER))
+    else:
+        return
+    raise StoreMisconfigured(f"the store may not be read; run, as its owner: {missing}")
 
 
 def _lists(cover: Intervals) -> tuple[list[int], list[int]]:

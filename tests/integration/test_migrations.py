@@ -24,29 +24,29 @@ VERSIONS = ROOT / "db" / "migrations" / "versions"
 # than the owner may do with it all.
 CATALOG = """
 SELECT 'column', table_name, column_name, concat_ws(' ', data_type, udt_name, is_nullable, column_default, is_identity)
-  FROM information_schema.columns WHERE table_schema = 'public'
+  FROM information_schema.columns WHERE table_schema = 'hexbite'
 UNION ALL
 SELECT 'constraint', conrelid::regclass::text, conname, pg_get_constraintdef(oid)
-  FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype <> 'n'
+  FROM pg_constraint WHERE connamespace = to_regnamespace('hexbite') AND contype <> 'n'
 UNION ALL
 SELECT 'index', indrelid::regclass::text, indexrelid::regclass::text,
        concat_ws(' ', pg_get_indexdef(indexrelid), CASE WHEN NOT indisvalid THEN 'INVALID' END)
-  FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE relnamespace = 'public'::regnamespace
+  FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE relnamespace = to_regnamespace('hexbite')
 UNION ALL
 SELECT 'trigger', tgrelid::regclass::text, tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
 UNION ALL
-SELECT 'function', proname, proname, pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+SELECT 'function', proname, proname, pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = to_regnamespace('hexbite')
 UNION ALL
 SELECT 'privilege', kind || ' ' || name, coalesce(pg_get_userbyid(nullif(grantee, 0)), 'PUBLIC'), privilege_type
-  FROM (SELECT 'table', relname, relowner, relacl FROM pg_class WHERE relnamespace = 'public'::regnamespace
+  FROM (SELECT 'table', relname, relowner, relacl FROM pg_class WHERE relnamespace = to_regnamespace('hexbite')
          UNION ALL
         SELECT 'column', attrelid::regclass || '.' || attname, relowner, attacl
-          FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid WHERE relnamespace = 'public'::regnamespace
+          FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid WHERE relnamespace = to_regnamespace('hexbite')
          UNION ALL
         SELECT 'function', proname, proowner, coalesce(proacl, acldefault('f', proowner))
-          FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+          FROM pg_proc WHERE pronamespace = to_regnamespace('hexbite')
          UNION ALL
-        SELECT 'schema', nspname, nspowner, nspacl FROM pg_namespace WHERE nspname = 'public'
+        SELECT 'schema', nspname, nspowner, nspacl FROM pg_namespace WHERE nspname = 'hexbite'
          UNION ALL
         SELECT 'database', '', datdba, coalesce(datacl, acldefault('d', datdba))
           FROM pg_database WHERE datname = current_database()) AS owned (kind, name, owner, acl)
@@ -68,7 +68,8 @@ def test_each_revision_up_down_and_up_leaves_equal_schemas(fresh_database: str) 
     for revision in revisions:
         migrate.upgrade(fresh_database, revision)
         after = catalog(fresh_database)
-        assert after != before
+        # 0005 moves what stands elsewhere, and here nothing does.
+        assert (after != before) == (revision != "0005")
         migrate.downgrade(fresh_database, "-1")
         assert catalog(fresh_database) == before
         migrate.upgrade(fresh_database, revision)

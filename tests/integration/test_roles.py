@@ -213,13 +213,13 @@ def unanalysed(server: str, loader: str) -> str:
         "DELETE FROM pg_statistic WHERE starelid = 'restaurants'::regclass",
         "UPDATE pg_class SET reltuples = -1 WHERE oid = 'restaurants'::regclass",
     )
-    return "SELECT reltuples FROM pg_class WHERE oid = 'public.restaurants'::regclass"
+    return "SELECT reltuples FROM pg_class WHERE oid = 'hexbite.restaurants'::regclass"
 
 
 def test_a_loaders_merge_is_planned_on_fresh_statistics(
     loader: str, folder: Path, unanalysed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(db.loading.load, "vacuum", lambda dsn: True)
+    monkeypatch.setattr(db.loading.load, "vacuum", lambda dsn, schema: True)
     assert one(loader, unanalysed) == -1
     load(loader, folder)
     assert one(loader, unanalysed) == 40

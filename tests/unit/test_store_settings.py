@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from db.access.connections import _dsn_to_arguments
-from db.settings import StoreSettings, store_address, store_dsn, without_password
+from db.access.address import for_service, shown
+from db.settings import StoreSettings, store_address, store_dsn
 from hexbite.errors import StoreError
 
 ADDRESS = "postgresql://ann@db:5432/store"
@@ -29,8 +29,8 @@ def test_whatever_the_password_is_both_drivers_get_it_whole_and_no_shown_address
     monkeypatch.setenv("DATABASE_URL", address)
     dsn = store_dsn(StoreSettings())
     assert conninfo_to_dict(dsn) == conninfo_to_dict(address) | {"password": password}
-    assert _dsn_to_arguments(dsn)["password"] == password
-    assert conninfo_to_dict(without_password(dsn)) == conninfo_to_dict(address)
+    assert for_service(dsn)["password"] == password
+    assert conninfo_to_dict(shown(dsn)) == conninfo_to_dict(address)
     assert store_address(StoreSettings()) == address
 
 

@@ -1,0 +1,49 @@
+-- Everything of ours into the schema that comes first in this session's search_path. A store that was made there from
+-- the beginning stays as it is. Names are looked up in order, so that Alembic finds its table before and after.
+
+DO $$
+DECLARE
+    own name := current_schema();
+    home name := (SELECT nspname FROM pg_namespace JOIN pg_class ON pg_class.relnamespace = pg_namespace.oid
+                   WHERE pg_class.oid = 'restaurants'::regclass);
+    owns_own boolean := (SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = current_schema());
+    ours regprocedure;
+    moved text;
+BEGIN
+    IF home <> own THEN
+        -- Indexes, triggers, constraints and the sequence of a table go with it.
+        FOREACH moved IN ARRAY ARRAY['feature_schemas', 'users', 'restaurants', 'alembic_version'] LOOP
+            EXECUTE format('ALTER TABLE %I.%I SET SCHEMA %I', home, moved, own);
+        END LOOP;
+    END IF;
+    FOR ours IN
+        SELECT pg_proc.oid::regprocedure
+          FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
+         WHERE nspname IN (home, own)
+           AND proname IN ('refuse_schema_change', 'refuse_user_width', 'refuse_restaurant_width', 'refuse_stale_cell',
+                           'analyse_features', 'pack_restaurant')
+    LOOP
+        IF (SELECT pronamespace FROM pg_proc WHERE oid = ours) <> own::regnamespace THEN
+            EXECUTE format('ALTER FUNCTION %s SET SCHEMA %I', ours, own);
+        END IF;
+        -- Those that look tables up remember where.
+        IF EXISTS (SELECT FROM pg_proc WHERE oid = ours AND proconfig IS NOT NULL) THEN
+            EXECUTE format('ALTER FUNCTION %s SET search_path = %I, pg_temp', ours, own);
+        END IF;
+    END LOOP;
+    IF home <> own THEN
+        IF owns_own THEN
+            EXECUTE format('GRANT USAGE ON SCHEMA %I TO hexbite_reader, hexbite_loader', own);
+        ELSIF NOT (has_schema_privilege('hexbite_reader', own, 'USAGE')
+                   AND has_schema_privilege('hexbite_loader', own, 'USAGE')) THEN
+            RAISE EXCEPTION 'user % may not let the roles of the store into schema %; nothing was changed', current_user, own
+                USING ERRCODE = 'insufficient_privilege',
+                      HINT = format('Its owner has to run this first: GRANT USAGE ON SCHEMA %I TO hexbite_reader, hexbite_loader;', own);
+        END IF;
+        -- What 0003 granted them there. Who is not its owner could not have.
+        IF (SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = home) THEN
+            EXECUTE format('REVOKE ALL ON SCHEMA %I FROM hexbite_reader, hexbite_loader', home);
+        END IF;
+    END IF;
+END
+$$;
