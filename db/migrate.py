@@ -22,7 +22,7 @@ from sqlalchemy.pool import NullPool
 from db.access.driver import connect, driver_errors, vacuum
 from db.access.session import SCHEMA, quoted
 from db.statements import SQL
-from hexbite.errors import StoreError
+from hexbite.errors import StoreError, StoreMisconfigured
 
 #: Key of the advisory lock that one migrator holds: "hexbite" in hexadecimal digits of ASCII.
 MIGRATOR_LOCK: Final = 0x68657862697465
@@ -76,6 +76,7 @@ def upgrade(dsn: str, revision: str = "head", *, schema: str = SCHEMA) -> None:
     before can live with, and an older image must start on it.
     """
     before = current(dsn, schema)
+    _require_own(dsn, schema, before)
     if revision == "head" and is_newer(before):
         return
     with _errors():
@@ -86,6 +87,7 @@ def upgrade(dsn: str, revision: str = "head", *, schema: str = SCHEMA) -> None:
 
 def downgrade(dsn: str, revision: str, *, schema: str = SCHEMA) -> None:
     """Run the ways back down to a revision, ``base`` for all, ``-1`` for the last. Drops data with its tables."""
+    _require_own(dsn, schema, current(dsn, schema))
     with _errors():
         command.downgrade(_config(dsn, schema), revision)
 
@@ -110,8 +112,20 @@ def current(dsn: str, schema: str = SCHEMA) -> str | None:
 
 
 def is_newer(revision: str | None) -> bool:
-    """Whether a store's revision is none of ours, and so a later version's: the table that tells it is ours alone."""
+    """Whether a store's revision is none of ours, and so a later version's."""
     return revision is not None and revision not in {known for known, _ in history()}
+
+
+def _require_own(dsn: str, schema: str, revision: str | None) -> None:
+    """Raises StoreMisconfigured where the revision is another program's: it would be gone on from, or taken for ours."""
+    if revision is None:
+        return
+    with driver_errors(), _connect(dsn, schema) as connection:
+        if connection.execute("SELECT to_regclass('feature_schemas')").fetchone() == (None,):
+            raise StoreMisconfigured(
+                f"the table alembic_version in schema {quoted(schema)} is at revision {revision} of another program: "
+                "the store wants a schema of its own, HEXBITE_STORE_SCHEMA"
+            )
 
 
 def make_schema(schema: str) -> str:

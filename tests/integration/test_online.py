@@ -14,7 +14,7 @@ from db.access.connections import Connections
 from db.migrate import downgrade
 from db.reading.online import FeatureStore, Snapshot
 from hexbite.cover import circle_to_intervals
-from hexbite.errors import SchemaError, StoreTimeout, StoreUnavailable
+from hexbite.errors import SchemaError, StoreMisconfigured, StoreTimeout, StoreUnavailable
 from hexbite.features import FeatureSchema
 from hexbite.geo import distances_m
 from tests.conftest import DATABASE
@@ -136,14 +136,14 @@ async def test_an_unregistered_schema_is_said_and_never_an_empty_answer(dsn: str
         await other.check()
     cover = circle_to_intervals(*CENTRE, 100.0)
     for read in (other.nearby(1, cover), other.candidates(1, [1]), other.candidates_nearby(1, [1], cover)):
-        with pytest.raises(StoreUnavailable, match="schema"):
+        with pytest.raises(SchemaError, match="schema"):
             await read
     await other.connections.close()
 
 
 async def test_tables_of_an_older_revision_are_said_so(dsn: str, store: FeatureStore) -> None:
     downgrade(dsn, "0001")
-    with pytest.raises(StoreUnavailable, match="db upgrade"):
+    with pytest.raises(StoreMisconfigured, match="db upgrade"):
         await store.candidates(1, [1])
 
 

@@ -260,8 +260,11 @@ def test_who_may_not_make_the_roles_is_told_what_a_dba_has_to_run(
 ) -> None:
     with without_roles(server):
         run(server, "DROP ROLE IF EXISTS app_plain", "CREATE ROLE app_plain LOGIN", "CREATE DATABASE another")
-        run(as_user(server, "postgres", "another"), "GRANT CREATE ON SCHEMA public TO app_plain")
         plain = as_user(server, "app_plain", "another")
+        with pytest.raises(StoreError) as refused:
+            migrate.upgrade(plain)
+        given = str(refused.value).partition("GRANT CREATE ON DATABASE ")[2].partition(",")[0]
+        run(server, f"GRANT CREATE ON DATABASE {given}")
         create = "CREATE ROLE hexbite_reader NOLOGIN; CREATE ROLE hexbite_loader NOLOGIN;"
         grant = "GRANT hexbite_reader TO app_plain;"
         for missing, then in ((f"{create} {grant}", create), (grant, grant)):
