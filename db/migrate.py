@@ -65,7 +65,7 @@ def _connect(dsn: str, schema: str) -> psycopg.Connection[Any]:
             versions = sql.SQL("SELECT version_num FROM {}.alembic_version").format(sql.Identifier(OLD_HOME))
             if any(version < OWN_SCHEMA_SINCE for (version,) in connection.execute(versions)):
                 path = sql.SQL("SET search_path = {}, {}, pg_temp")
-                connection.execute(path.format(sql.Identifier(schema), sql.Identifier(OLD_HOME)))
+                connection.execute(path.format(sql.Identifier(OLD_HOME), sql.Identifier(schema)))
     return connection
 
 

@@ -23,9 +23,6 @@ def print_script(schema: str) -> None:
     output = context.get_context().impl.static_output
     begins_at = context.get_context().get_current_revision()
     settings = command_settings(schema)
-    if begins_at is not None and begins_at < OWN_SCHEMA_SINCE:
-        # A store of that revision may still stand there.
-        settings["search_path"] = f"{quoted(schema)}, {quoted(OLD_HOME)}, pg_temp"
     # After an error nothing that comes later would fit. Some statements run outside a transaction, so that psql, which
     # sends one after the other, is what runs it.
     output("-- For psql. What it has done stays when it stops at a lock: python -m db current, then --sql FROM:TO.")
@@ -33,6 +30,10 @@ def print_script(schema: str) -> None:
     for name, value in settings.items():
         output(f"SET {name} = {value if name == 'search_path' else literal(value)};")
     output(f"{make_schema(schema)};\n")
+    if begins_at is not None and begins_at < OWN_SCHEMA_SINCE:
+        # A store of that revision may still stand there.
+        output(f"SELECT set_config('search_path', {literal(f'{quoted(OLD_HOME)}, {quoted(schema)}, pg_temp')}, false)")
+        output(f" WHERE to_regclass({literal(f'{quoted(schema)}.feature_schemas')}) IS NULL;\n")
     output(f"{one_at_a_time()};\n")
     output(f"SET lock_timeout = '{LOCK_TIMEOUT}';\n")
     with context.begin_transaction():

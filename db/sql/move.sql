@@ -5,7 +5,6 @@
 UPDATE restaurants
    SET latitude = %(latitude)s,
        longitude = %(longitude)s,
-       h3_cell = %(h3_cell)s,
-       event_ts = now()
+       h3_cell = %(h3_cell)s
  WHERE schema_id IN (SELECT schema_id FROM feature_schemas)
    AND restaurant_id = %(restaurant_id)s

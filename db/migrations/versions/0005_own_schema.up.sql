@@ -1,12 +1,13 @@
--- Everything of ours into the schema that comes first in this session's search_path. A store that was made there from
--- the beginning stays as it is. Names are looked up in order, so that Alembic finds its table before and after.
+-- Everything of ours into the schema that comes last in this session's search_path; where the store still stands in
+-- another one, that one comes first. Names are looked up in order, so that Alembic finds its table before and after.
 
 DO $$
 DECLARE
-    own name := current_schema();
+    own name := (SELECT nspname FROM unnest(current_schemas(false)) WITH ORDINALITY AS path (nspname, place)
+                  WHERE nspname !~ '^pg_temp' ORDER BY place DESC LIMIT 1);
     home name := (SELECT nspname FROM pg_namespace JOIN pg_class ON pg_class.relnamespace = pg_namespace.oid
                    WHERE pg_class.oid = 'restaurants'::regclass);
-    owns_own boolean := (SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = current_schema());
+    owns_own boolean := (SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = own);
     ours regprocedure;
     moved text;
 BEGIN
@@ -23,7 +24,7 @@ BEGIN
            AND proname IN ('refuse_schema_change', 'refuse_user_width', 'refuse_restaurant_width', 'refuse_stale_cell',
                            'analyse_features', 'pack_restaurant')
     LOOP
-        IF (SELECT pronamespace FROM pg_proc WHERE oid = ours) <> own::regnamespace THEN
+        IF (SELECT nspname FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace WHERE pg_proc.oid = ours) <> own THEN
             EXECUTE format('ALTER FUNCTION %s SET SCHEMA %I', ours, own);
         END IF;
         -- Those that look tables up remember where.
@@ -45,5 +46,7 @@ BEGIN
             EXECUTE format('REVOKE ALL ON SCHEMA %I FROM hexbite_reader, hexbite_loader', home);
         END IF;
     END IF;
+    -- What comes after this revision is made there.
+    PERFORM set_config('search_path', format('%I, pg_temp', own), false);
 END
 $$;
