@@ -64,7 +64,7 @@ def _connect(dsn: str, schema: str) -> psycopg.Connection[Any]:
         if is_old is not None:
             versions = sql.SQL("SELECT version_num FROM {}.alembic_version").format(sql.Identifier(OLD_HOME))
             if any(version < OWN_SCHEMA_SINCE for (version,) in connection.execute(versions)):
-                path = sql.SQL("SET search_path = {}, {}, pg_temp")
+                path = sql.SQL("SET search_path = {}, {}")
                 connection.execute(path.format(sql.Identifier(OLD_HOME), sql.Identifier(schema)))
     return connection
 
@@ -117,7 +117,7 @@ def is_newer(revision: str | None) -> bool:
 
 
 def _require_own(dsn: str, schema: str, revision: str | None) -> None:
-    """Raises StoreMisconfigured where the revision is another program's: it would be gone on from, or taken for ours."""
+    """Raises StoreMisconfigured where the revision is another program's, which could be taken for one of ours."""
     if revision is None:
         return
     with driver_errors(), _connect(dsn, schema) as connection:

@@ -45,7 +45,15 @@ def started_server(programs: Path, options: str = "-h ''") -> Iterator[str]:
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")
 
         run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C")
-        run("pg_ctl", "-o", f"-k {scratch} {options} -c fsync=off -c search_path=hexbite,public", "-l", f"{scratch}/log", "-w", "start")
+        run(
+            "pg_ctl",
+            "-o",
+            f"-k {scratch} {options} -c fsync=off -c search_path=hexbite,public",
+            "-l",
+            f"{scratch}/log",
+            "-w",
+            "start",
+        )
         try:
             yield f"postgresql://postgres@/postgres?host={scratch}&port=5432"
         finally:

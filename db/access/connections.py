@@ -92,7 +92,7 @@ class Connections:
                 return connection
             try:
                 async with asyncio.timeout(self._timeout_s * _DOUBT_SHARE):
-                    await connection.execute("")
+                    await connection.execute("SELECT")
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
                 connection.terminate()
                 self.drop_idle()

@@ -43,9 +43,11 @@ def opened(dsn: str, schema: str, *, autocommit: bool = False) -> Iterator[psyco
         except psycopg.errors.InsufficientPrivilege as error:
             if error.diag.source_function == FILTER:
                 raise StoreMisconfigured(hidden(connection.info.user)) from error
+            connection.rollback()
+            row = connection.execute(SQL["missing_grant"]).fetchone()
+            assert row is not None
             raise StoreMisconfigured(
-                f"the store's user may not do that ({error.diag.message_primary}); run, as the store's owner: "
-                f"GRANT hexbite_loader TO {quoted(connection.info.user)}"
+                f"the store's user may not do that ({error.diag.message_primary}); run, as the owner: {row[0]}"
             ) from error
 
 

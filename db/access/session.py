@@ -91,8 +91,8 @@ def quoted(name: str) -> str:
 
 
 def command_settings(schema: str) -> dict[str, str]:
-    """Settings of a command's session on the tables in ``schema``. Temporary tables come last: none hides another."""
-    return _EVERYBODY | {"search_path": f"{quoted(schema)}, pg_temp"}
+    """Settings of a command's session on the tables in ``schema``."""
+    return _EVERYBODY | {"search_path": quoted(schema)}
 
 
 def read_settings(schema: str, statement_timeout_ms: int) -> dict[str, str]:

@@ -15,6 +15,7 @@ from db.access.session import command_settings, quoted
 from db.migrate import LOCK_TIMEOUT, MIGRATOR_LOCK, OLD_HOME, OWN_SCHEMA_SINCE, engine, make_schema
 from db.migrations.locks import one_at_a_time
 from db.settings import StoreSettings, store_dsn
+from db.statements import SQL
 from hexbite.errors import HexbiteError, StoreMisconfigured
 
 
@@ -32,7 +33,7 @@ def print_script(schema: str) -> None:
     output(f"{make_schema(schema)};\n")
     if begins_at is not None and begins_at < OWN_SCHEMA_SINCE:
         # A store of that revision may still stand there.
-        output(f"SELECT set_config('search_path', {literal(f'{quoted(OLD_HOME)}, {quoted(schema)}, pg_temp')}, false)")
+        output(f"SELECT set_config('search_path', {literal(f'{quoted(OLD_HOME)}, {quoted(schema)}')}, false)")
         output(f" WHERE to_regclass({literal(f'{quoted(schema)}.feature_schemas')}) IS NULL;\n")
     output(f"{one_at_a_time()};\n")
     output(f"SET lock_timeout = '{LOCK_TIMEOUT}';\n")
@@ -67,25 +68,22 @@ def migrate(dsn: str, schema: str) -> None:
 
 
 def make(schema: str, connection: Connection) -> None:
-    """The schema, where the store has none yet; who may not make one is told what to ask for."""
+    """The schema, where the store has none yet; who may not make one, or not use it, is told what to ask for."""
     driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]  # psycopg's own
-    user, database = quoted(driver.info.user), quoted(driver.info.dbname)
-    row = driver.execute(
-        "SELECT has_schema_privilege(oid, 'CREATE') FROM pg_catalog.pg_namespace WHERE nspname = %s", (schema,)
-    ).fetchone()
-    if row is None:
-        try:
-            driver.execute(make_schema(schema).encode())
-        except psycopg.errors.InsufficientPrivilege as error:
-            raise StoreMisconfigured(
-                f"user {user} may not make schema {quoted(schema)} in database {database}; run, as the database's "
-                f"owner: GRANT CREATE ON DATABASE {database} TO {user}, or: CREATE SCHEMA {quoted(schema)} "
-                f"AUTHORIZATION {user}"
-            ) from error
-    elif not row[0]:
+    row = driver.execute(SQL["may_make"], {"schema": schema}).fetchone()
+    assert row is not None
+    user, database, may_make, is_enough = row
+    if is_enough is None and may_make:
+        driver.execute(make_schema(schema).encode())
+    elif is_enough is None:
         raise StoreMisconfigured(
-            f"user {user} may not make tables in schema {quoted(schema)}; run, as the schema's owner: "
-            f"GRANT USAGE, CREATE ON SCHEMA {quoted(schema)} TO {user}"
+            f"user {user} may not make schema {quoted(schema)} in database {database}; run, as the database's owner: "
+            f"GRANT CREATE ON DATABASE {database} TO {user}, or: CREATE SCHEMA {quoted(schema)} AUTHORIZATION {user}"
+        )
+    elif not is_enough:
+        raise StoreMisconfigured(
+            f"user {user} may not make tables in schema {quoted(schema)}, or not let the store's roles see them; run, "
+            f"as the schema's owner: ALTER SCHEMA {quoted(schema)} OWNER TO {user}"
         )
 
 

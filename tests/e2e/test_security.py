@@ -197,7 +197,10 @@ def test_the_service_reads_as_the_reader_though_a_superuser_connects(locked: str
             connection.execute("GRANT SELECT ON restaurants TO hexbite_reader")
             assert httpx.post(f"{locked}/recommend/7", **ask).json() == expected
             connection.execute("ALTER TABLE restaurants ENABLE ROW LEVEL SECURITY")
-            assert httpx.post(f"{locked}/recommend/7", **ask).json() == {"restaurants": []}
+            hidden = httpx.post(f"{locked}/recommend/7", **ask)
+            assert (hidden.status_code, hidden.json()["error"]["code"]) == (503, "misconfigured")
+            assert "retry-after" not in hidden.headers
+            assert httpx.get(f"{locked}/readyz", timeout=30).status_code == 503
         finally:
             connection.execute("GRANT SELECT ON restaurants TO hexbite_reader")
             connection.execute("ALTER TABLE restaurants DISABLE ROW LEVEL SECURITY")

@@ -14,7 +14,10 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._connected = threading.Event()
         self._is_open = asyncio.Event()
+        self._forgotten = 0
         self.port = 0
+        #: How many connections were taken.
+        self.taken = 0
 
     def cut(self) -> None:
         """From now on nothing passes; nobody is told."""
@@ -23,6 +26,10 @@ class Proxy:
     def mend(self) -> None:
         """Everything passes again, what was held up included."""
         self._loop.call_soon_threadsafe(self._is_open.set)
+
+    def forget(self) -> None:
+        """Of every connection that there is: what is sent is lost from now on, and nobody is told."""
+        self._forgotten = self.taken
 
     def run(self) -> None:
         with suppress(asyncio.CancelledError):
@@ -42,19 +49,22 @@ class Proxy:
         await server.serve_forever()
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.taken += 1
+        number = self.taken
         await self._is_open.wait()
         try:
             there_reader, there_writer = await asyncio.open_unix_connection(self._socket_path)
         except OSError:
             writer.close()
             return
-        await asyncio.gather(self._carry(reader, there_writer), self._carry(there_reader, writer))
+        await asyncio.gather(self._carry(number, reader, there_writer), self._carry(number, there_reader, writer))
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _carry(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while data := await reader.read(1 << 16):
                 await self._is_open.wait()
-                writer.write(data)
+                if number > self._forgotten:
+                    writer.write(data)
         writer.close()
 
 

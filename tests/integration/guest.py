@@ -1,4 +1,4 @@
-"""A small town in a store, and everything that is done with one: what a guest in somebody else's database must be able to."""
+"""A small town in a store, and everything that is done with one, for a guest in somebody else's database."""
 
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ async def read(dsn: str, schema: str = "hexbite", *, user: int = 1) -> tuple[Any
 
 
 def live(dsn: str, folder: Path, schema: str = "hexbite") -> list[str]:
-    """Every command once, on a store that may have nothing yet; the lines of its status but for the server's version."""
+    """Every command once, on a store that may have nothing yet; the lines of its status that do not tell of today."""
     migrate.upgrade(dsn, schema=schema)
     migrate.downgrade(dsn, "-1", schema=schema)
     migrate.upgrade(dsn, schema=schema)

@@ -35,7 +35,8 @@ SELECT 'index', indrelid::regclass::text, indexrelid::regclass::text,
 UNION ALL
 SELECT 'trigger', tgrelid::regclass::text, tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
 UNION ALL
-SELECT 'function', proname, proname, pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = to_regnamespace('hexbite')
+SELECT 'function', proname, proname, pg_get_functiondef(oid)
+  FROM pg_proc WHERE pronamespace = to_regnamespace('hexbite')
 UNION ALL
 SELECT 'privilege', kind || ' ' || name, coalesce(pg_get_userbyid(nullif(grantee, 0)), 'PUBLIC'), privilege_type
   FROM (SELECT 'table', relname, relowner, relacl FROM pg_class WHERE relnamespace = to_regnamespace('hexbite')

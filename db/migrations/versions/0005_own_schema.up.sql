@@ -4,7 +4,7 @@
 DO $$
 DECLARE
     own name := (SELECT nspname FROM unnest(current_schemas(false)) WITH ORDINALITY AS path (nspname, place)
-                  WHERE nspname !~ '^pg_temp' ORDER BY place DESC LIMIT 1);
+                  ORDER BY place DESC LIMIT 1);
     home name := (SELECT nspname FROM pg_namespace JOIN pg_class ON pg_class.relnamespace = pg_namespace.oid
                    WHERE pg_class.oid = 'restaurants'::regclass);
     owns_own boolean := (SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = own);
@@ -27,9 +27,10 @@ BEGIN
         IF (SELECT nspname FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace WHERE pg_proc.oid = ours) <> own THEN
             EXECUTE format('ALTER FUNCTION %s SET SCHEMA %I', ours, own);
         END IF;
-        -- Those that look tables up remember where.
-        IF EXISTS (SELECT FROM pg_proc WHERE oid = ours AND proconfig IS NOT NULL) THEN
-            EXECUTE format('ALTER FUNCTION %s SET search_path = %I, pg_temp', ours, own);
+        -- Those that look tables up remember where; the one that does so with its owner's rights, pg_temp last.
+        IF home <> own AND EXISTS (SELECT FROM pg_proc WHERE oid = ours AND proconfig IS NOT NULL) THEN
+            EXECUTE format('ALTER FUNCTION %s SET search_path = %I', ours, own)
+                    || CASE WHEN EXISTS (SELECT FROM pg_proc WHERE oid = ours AND prosecdef) THEN ', pg_temp' ELSE '' END;
         END IF;
     END LOOP;
     IF home <> own THEN
@@ -47,6 +48,6 @@ BEGIN
         END IF;
     END IF;
     -- What comes after this revision is made there.
-    PERFORM set_config('search_path', format('%I, pg_temp', own), false);
+    PERFORM set_config('search_path', quote_ident(own), false);
 END
 $$;

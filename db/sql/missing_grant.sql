@@ -1,0 +1,13 @@
+-- The first right that a session lacks for loading, as the statement that gives it.
+--
+-- Parameters: none.
+-- Columns:    statement.
+-- Index:      the catalogue's own.
+SELECT CASE
+           WHEN pg_has_role(to_regrole('hexbite_loader')::oid, 'USAGE') IS NOT TRUE
+               THEN format('GRANT hexbite_loader TO %I', current_user)
+           WHEN NOT has_database_privilege(current_database(), 'TEMPORARY')
+               THEN format('GRANT TEMPORARY ON DATABASE %I TO hexbite_loader', current_database())
+           ELSE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %1$I.users, %1$I.restaurants TO hexbite_loader;'
+                       ' GRANT SELECT, INSERT, UPDATE ON %1$I.feature_schemas TO hexbite_loader', current_schema())
+       END AS statement
