@@ -112,7 +112,7 @@ load: ## HEXBITE_DATA=data/demo into the store of the containers: MODE=upsert ne
 	@docker compose run --rm load python -m db load /data --mode "$(MODE)"
 
 psql: ## SQL on the store of the containers, from the keyboard or a pipe
-	@docker compose exec $$(test -t 0 || echo -T) postgres psql --username hexbite_owner --dbname hexbite
+	@docker compose exec --env PGOPTIONS=--search_path=hexbite $$(test -t 0 || echo -T) postgres psql --username hexbite_owner --dbname hexbite
 
 deploy: $(INSTALLED) ## MODEL=hexbite:VERSION into both replicas, one after the other; IMAGE= goes back to one from before
 	@$(BUILD) ops/deploy.sh
