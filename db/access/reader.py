@@ -43,6 +43,9 @@ _SOCKET_OPTIONS: Final = {
     "tcp_user_timeout": "TCP_USER_TIMEOUT",
 }
 
+# The server's function that checks a setting of ``role``: its errors tell of it.
+_STEP_DOWN: Final = "check_role"
+
 # The server is not the one, or not the kind of one, that was asked for: there may be another.
 _ANOTHER_HOST: Final = (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched)
 
@@ -121,10 +124,17 @@ class Reader:
                 return StoreMisconfigured(f"the feature store has no role {READER}; run: python -m db upgrade")
             case asyncpg.InsufficientPrivilegeError() if error.server_source_function == FILTER:
                 return StoreMisconfigured(hidden(READER))
-            case asyncpg.InsufficientPrivilegeError():
+            case asyncpg.InsufficientPrivilegeError() if error.server_source_function == _STEP_DOWN:
                 return StoreMisconfigured(
                     f"the store's user may not read it: {error}; run, as the store's owner: "
                     f"GRANT {READER} TO {quoted(self._user)}"
+                )
+            case asyncpg.InsufficientPrivilegeError():
+                tables = ", ".join(
+                    f"{quoted(self.schema)}.{table}" for table in ("feature_schemas", "users", "restaurants")
+                )
+                return StoreMisconfigured(
+                    f"the store may not be read: {error}; run, as its owner: GRANT SELECT ON {tables} TO {READER}"
                 )
             case (
                 asyncpg.UndefinedTableError()

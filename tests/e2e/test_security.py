@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -205,7 +206,9 @@ def test_the_service_reads_as_the_reader_though_a_superuser_connects(locked: str
             connection.execute("GRANT SELECT ON restaurants TO hexbite_reader")
             connection.execute("ALTER TABLE restaurants DISABLE ROW LEVEL SECURITY")
     assert httpx.post(f"{locked}/recommend/7", **ask).json() == expected
-    assert "GRANT hexbite_reader TO that user" in log_of(line, locked).read_text()
+    log = log_of(line, locked).read_text()
+    assert re.search(r"misconfigured: .*GRANT SELECT ON .*\"hexbite\"\.restaurants.* TO hexbite_reader", log)
+    assert "row-level security would hide rows" in log
 
 
 # --- how it is connected ---
@@ -352,3 +355,51 @@ async def test_sslmode_require_is_refused_by_a_server_without_tls_and_served_by_
     finally:
         tls.set(ssl="on")
         await connections.close()
+
+
+async def test_the_authorities_of_the_machine_are_the_same_for_commands_and_service(
+    tls: Tls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from db.access.connections import Connections
+    from db.status import status
+    from hexbite.errors import StoreError
+
+    escaped = PASSWORD.replace("#", "%23")
+    dsn = f"postgresql://ann:{escaped}@127.0.0.1:{tls.port}/postgres?sslrootcert=system"
+
+    async def read() -> str:
+        connections = Connections(dsn, most=1, timeout_s=5)
+        try:
+            async with connections.lend() as connection:
+                return str(await connection.fetchval("SELECT current_user"))
+        finally:
+            await connections.close()
+
+    with psycopg.connect(tls.superuser_dsn, autocommit=True) as connection:
+        connection.execute("GRANT hexbite_loader TO ann")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls.folder / "ca.pem"))
+    assert await read() == "hexbite_reader"
+    assert any(line.startswith("revision") for line in status(dsn))
+    # They have not signed this one.
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls.folder / "other-ca.pem"))
+    with pytest.raises(StoreError, match="certificate verify failed"):
+        await read()
+    with pytest.raises(StoreError, match="certificate verify failed"):
+        status(dsn)
+
+
+def test_an_address_that_the_service_cannot_keep_to_is_refused_by_name_at_the_start(line: Line) -> None:
+    command = [sys.executable, "-m", "bentoml", "serve", "--port", "0"]
+    for address, said in (
+        (
+            f"postgresql://ann:{PASSWORD}@db/store?channel_binding=require",
+            "asks for channel_binding, which the service",
+        ),
+        (f"mysql://ann:{PASSWORD}@db/store", "DATABASE_URL is not an address like"),
+    ):
+        environment = {**line.environment, "DATABASE_URL": address}
+        refused = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+        assert refused.returncode != 0
+        last = (refused.stdout + refused.stderr).strip().splitlines()[-1]
+        assert said in last
+        holds_none_of(PARTS, refused.stdout + refused.stderr)
