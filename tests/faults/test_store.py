@@ -150,7 +150,7 @@ def test_a_migration_while_serving(site: Site, url: str) -> None:
     right = answers(url, site.requests)
     with load(url, site.requests, clients=16) as running:
         for _ in range(2):
-            run("db", "downgrade", "-1", environment=site.environment)
+            run("db", "downgrade", "0003", environment=site.environment)
             run("db", "upgrade", environment=site.environment)
         time.sleep(0.5)
     print(f"migration: {dict(running.statuses())}, slowest {running.slowest_s():.3f} s")

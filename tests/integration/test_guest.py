@@ -1,12 +1,15 @@
 """In somebody else's database: beside their tables, under their settings, with no more rights than were given."""
 
+import asyncio
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import psycopg
 import pytest
 
@@ -14,10 +17,11 @@ from db import migrate
 from db.access.session import read_settings
 from db.embedded import _binaries
 from db.loading.load import load
+from db.statements import SQL
 from db.status import status
 from hexbite.errors import SchemaError, StoreError, StoreMisconfigured
 from tests.databases import named, new_database, started_server
-from tests.integration.guest import live, read, write_town
+from tests.integration.guest import FEATURES, live, read, write_town
 from tests.integration.test_migrations import catalog
 from tests.integration.test_roles import as_user, one, run
 
@@ -238,6 +242,24 @@ async def test_a_store_from_before_moves_out_of_public_with_all_that_it_holds(
     with pytest.raises(psycopg.errors.CheckViolation, match="its schema"):
         run(fresh_database, "UPDATE hexbite.users SET features = '{1}'")
     migrate.downgrade(fresh_database, "base")
+
+
+async def test_code_from_before_reads_on_through_the_move_where_its_path_leads_to_both_places(
+    fresh_database: str, tmp_path: Path
+) -> None:
+    migrate.upgrade(fresh_database, "0004", schema="public")
+    load(fresh_database, write_town(tmp_path / "data"), schema="public")
+    reader = await asyncpg.connect(fresh_database, server_settings={"search_path": "hexbite, public"})
+    prepared = await reader.prepare(SQL["candidates"])
+
+    async def answer() -> Any:
+        rows = await prepared.fetch(FEATURES.fingerprint, 1, [1, 2])
+        return [row["packed"] for row in rows]
+
+    before = await answer()
+    await asyncio.to_thread(migrate.upgrade, fresh_database)
+    assert await answer() == before
+    await reader.close()
 
 
 def test_a_script_from_before_moves_it_too(fresh_database: str) -> None:
