@@ -7,7 +7,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from db.access.address import for_service, shown
 from db.settings import StoreSettings, store_address, store_dsn
-from hexbite.errors import StoreError
+from hexbite.errors import SettingsError, StoreError
 
 ADDRESS = "postgresql://ann@db:5432/store"
 
@@ -79,3 +79,12 @@ def test_two_passwords_or_one_without_an_address_are_refused(secret: Path, monke
     for use in (store_dsn, store_address):
         with pytest.raises(StoreError, match="DATABASE_URL, the address that it is for, is not"):
             use(StoreSettings())
+
+
+@pytest.mark.parametrize("name", ["pg_own", "a\nb", "ü" * 32])
+def test_a_name_that_no_schema_can_have_is_refused_in_a_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEXBITE_STORE_SCHEMA", name)
+    with pytest.raises(SettingsError, match=r"^HEXBITE_STORE_SCHEMA must be a schema's name"):
+        StoreSettings.from_environment()
+    monkeypatch.setenv("HEXBITE_STORE_SCHEMA", "")
+    assert StoreSettings.from_environment().store_schema == "hexbite"
