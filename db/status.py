@@ -20,6 +20,8 @@ def status(dsn: str) -> list[str]:
         ]
         if revision is None:
             return lines
+        # In another zone the calendar's first or last hours would lie beyond it.
+        connection.execute("SET TIME ZONE 'UTC'")
         schemas = connection.cursor(row_factory=dict_row).execute(SQL["status"]).fetchall()
     if not schemas:
         lines.append("schemas   none: python -m db load DIR")

@@ -18,6 +18,7 @@ import pytest
 from db.loading.load import Mode, load
 from db.loading.move import move
 from db.migrate import upgrade
+from db.status import status
 from hexbite.errors import DataError, StoreError, StoreUnavailable
 from hexbite.features import Feature, FeatureSchema
 from hexbite.folder import RESTAURANTS, SCHEMA, USERS
@@ -283,6 +284,24 @@ def test_an_event_time_beyond_the_calendar_rejects_its_row(migrated_database: st
     folder = write(tmp_path / "far", users=users(2, event_ts=far), restaurants=restaurants())
     rejections = load(migrated_database, folder)["users"].rejections
     assert [(row.id, "out of Postgres's range" in row.reason) for row in rejections] == [(-20, True)]
+
+
+@pytest.mark.parametrize("unit", ["d", "ms", "us"])
+def test_the_first_and_the_last_moment_of_the_calendar_are_stored_and_shown_and_those_beyond_reject_their_rows(
+    migrated_database: str, tmp_path: Path, unit: str
+) -> None:
+    tick = {"d": 86_400_000_000, "ms": 1_000, "us": 1}[unit]
+    first, end = -62_135_596_800_000_000 // tick, 253_402_300_800_000_000 // tick
+    times = pl.Series("event_ts", [first - 1, first, end - 1, end])
+    times = times.cast(pl.Int32).cast(pl.Date) if unit == "d" else times.cast(pl.Datetime(unit))  # type: ignore[arg-type]
+    folder = write(
+        tmp_path / "edge", users=users(4, event_ts=times), restaurants=restaurants(4, event_ts=times.reverse())
+    )
+    loaded = load(migrated_database, folder)
+    assert [[row.row for row in loaded[table].rejections] for table in TIME] == [[0, 3], [0, 3]]
+    # In the server's time zone, the last of them lies beyond the calendar.
+    lines = status(psycopg.conninfo.make_conninfo(migrated_database, options="-c timezone=Pacific/Kiritimati"))
+    assert any("users        2, newest event 9999-12-31" in line for line in lines)
 
 
 def test_bad_rows_are_named_and_nothing_else_is_lost(migrated_database: str, folder: Path, tmp_path: Path) -> None:
