@@ -70,9 +70,11 @@ class Table:
         for name in (*positions, *names):
             if not dtypes[name].is_numeric():
                 raise DataError(f"must hold numbers, not {dtypes[name]}", path=self.path, column=name)
-        if EVENT_TS in dtypes and dtypes[EVENT_TS] not in (pl.Date, pl.Datetime):
-            raise DataError(f"must be a timestamp, not {dtypes[EVENT_TS]}", path=self.path, column=EVENT_TS)
-        self._has_events = EVENT_TS in dtypes
+        # A column of nulls alone, which has no type, tells as little as none.
+        event_dtype = dtypes.get(EVENT_TS, pl.Null())
+        if event_dtype not in (pl.Date, pl.Datetime, pl.Null):
+            raise DataError(f"must be a timestamp, not {event_dtype}", path=self.path, column=EVENT_TS)
+        self._has_events = event_dtype != pl.Null
         self._columns = [self.id_column, *positions, *names, *((EVENT_TS,) if self._has_events else ())]
         self.rows = self._collect(pl.scan_parquet(self.path, glob=False).select(pl.len())).item()
         if not self.rows:

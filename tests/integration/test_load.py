@@ -269,6 +269,8 @@ def test_event_times_of_any_unit_and_zone_mean_the_same_moment(
     moments = pl.Series("event_ts", [MONDAY, None]).cast(pl.Datetime(unit, "UTC"))
     aware = moments.dt.convert_time_zone("Asia/Bangkok")
     naive = moments.dt.replace_time_zone(None)
+    untold = pl.Series("event_ts", [None, None], dtype=pl.Null)
+    load(migrated_database, write(tmp_path / "untold", users=users(2, event_ts=untold), restaurants=restaurants()))
     for number, column in enumerate((moments, aware, naive)):
         folder = write(tmp_path / str(number), users=users(2, event_ts=column), restaurants=restaurants())
         load(migrated_database, folder)
