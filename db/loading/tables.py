@@ -94,7 +94,7 @@ class Table:
             ]
             good = reasons == ""
             # Users have no positions.
-            yield Batch(*(column[good] if len(column) else column for column in batch))
+            yield Batch._make(column[good] if len(column) else column for column in batch)
 
     def _frames(self) -> Iterator[tuple[int, pl.DataFrame]]:
         for start in range(0, self.rows, _BATCH_ROWS):

@@ -91,6 +91,83 @@ def test_a_pid_file_whose_number_went_to_another_process_is_no_obstacle(home: Pa
     assert postmaster_pid(home) != os.getpid()
 
 
+@pytest.fixture
+def neighbour(tmp_path: Path) -> Iterator[Path]:
+    """A home with a server that runs, whose path begins with that of the home ``a``."""
+    folder = tmp_path / "ab"
+    EmbeddedServer(folder).ensure_running()
+    yield folder
+    EmbeddedServer(folder).stop()
+
+
+def test_a_server_beside_or_within_a_home_is_not_taken_for_its_own(neighbour: Path) -> None:
+    for other in (neighbour.parent / "a", neighbour.parent, neighbour / "run"):
+        other.mkdir(exist_ok=True)
+        assert not EmbeddedServer(other)._is_coming_up()
+        assert not EmbeddedServer(other).stop()
+    assert psutil.pid_exists(postmaster_pid(neighbour))
+
+
+def test_a_program_at_work_on_a_home_is_seen_by_whichever_path_it_was_told(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "link").symlink_to("home")
+    (tmp_path / "initdb").write_text("#!/bin/sh\nread wait\n")
+    (tmp_path / "initdb").chmod(0o755)
+    for told, asked in (("home", "link"), ("link", "home")):
+        command = [tmp_path / "initdb", "-D", tmp_path / told / "initdb-1"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE) as program:
+            assert EmbeddedServer(tmp_path / asked)._is_coming_up()
+            program.communicate(b"\n")
+        assert not EmbeddedServer(tmp_path / asked)._is_coming_up()
+
+
+def test_a_pid_that_was_given_to_another_postgres_is_no_obstacle_and_that_one_is_left_alone(
+    home: Path, neighbour: Path
+) -> None:
+    server = EmbeddedServer(home)
+    remember(server.ensure_running())
+    pid_file = next(home.glob("postgres-*/postmaster.pid"))
+    lines, owner = pid_file.read_text().splitlines(keepends=True), pid_file.stat()
+    server.stop()
+    pid_file.write_text("".join([f"{postmaster_pid(neighbour)}\n", *lines[1:]]))
+    os.chown(pid_file, owner.st_uid, owner.st_gid)
+    assert not server.stop()
+    assert recall(server.ensure_running()) == 42
+    assert postmaster_pid(home) != postmaster_pid(neighbour)
+    assert EmbeddedServer(neighbour)._address() is not None
+
+
+def test_a_copy_of_a_home_is_not_taken_for_the_server_that_runs_in_the_other(home: Path, tmp_path: Path) -> None:
+    server, copied = EmbeddedServer(home), EmbeddedServer(tmp_path / "copied")
+    dsn = server.ensure_running()
+    remember(dsn)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("CHECKPOINT")
+    subprocess.run(["cp", "--archive", home, tmp_path / "copied"], check=True)
+    assert copied._address() is None
+    try:
+        copy = copied.ensure_running()
+        assert recall(copy) == 42
+        assert postmaster_pid(home) != postmaster_pid(tmp_path / "copied")
+    finally:
+        copied.stop()
+    assert recall(dsn) == 42
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's server runs as another user")
+def test_a_server_is_known_by_who_may_not_see_where_it_works_and_through_a_link(home: Path, tmp_path: Path) -> None:
+    dsn = EmbeddedServer(home).ensure_running()
+    pid = postmaster_pid(home)
+    (tmp_path / "link").symlink_to(home)
+    for path in (home, tmp_path / "link"):
+        # As root in a container.
+        command = ["setpriv", "--bounding-set=-sys_ptrace", "--", sys.executable, "-c", START, str(path)]
+        found = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+        assert found.stdout.strip() == dsn
+    assert postmaster_pid(home) == pid
+    assert EmbeddedServer(tmp_path / "link").stop()
+
+
 def test_a_server_in_use_is_left_alone_where_that_is_asked(home: Path) -> None:
     server = EmbeddedServer(home)
     with psycopg.connect(server.ensure_running()):

@@ -295,7 +295,7 @@ def test_the_first_and_the_last_moment_of_the_calendar_are_stored_and_shown_and_
     tick = {"d": 86_400_000_000, "ms": 1_000, "us": 1}[unit]
     first, end = -62_135_596_800_000_000 // tick, 253_402_300_800_000_000 // tick
     times = pl.Series("event_ts", [first - 1, first, end - 1, end])
-    times = times.cast(pl.Int32).cast(pl.Date) if unit == "d" else times.cast(pl.Datetime(unit))  # type: ignore[arg-type]
+    times = times.cast(pl.Int32).cast(pl.Date) if unit == "d" else times.cast(pl.Datetime(unit))
     folder = write(
         tmp_path / "edge", users=users(4, event_ts=times), restaurants=restaurants(4, event_ts=times.reverse())
     )
