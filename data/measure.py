@@ -12,7 +12,8 @@ import polars as pl
 _FLOAT32_MAX: Final = 3.4028234663852886e38
 
 # Since 1970: the calendar of Python's dates. polars reads and compares times beyond it, and cannot hand them out.
-_DAYS: Final = tuple((day - date(1970, 1, 1)).days for day in (date.min, date.max))
+_FIRST_DAY: Final = (date.min - date(1970, 1, 1)).days
+_LAST_DAY: Final = (date.max - date(1970, 1, 1)).days
 _TICKS_A_DAY: Final = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 
 # A damaged file makes polars fail in any of these ways.
@@ -88,7 +89,7 @@ class File:
                 wanted[f"too_large {name}"] = (usable & (values.abs().cast(pl.Float64) > _FLOAT32_MAX)).sum()
             if dtype in (pl.Date, pl.Datetime):
                 days = values.to_physical().cast(pl.Int64) // _TICKS_A_DAY.get(getattr(dtype, "time_unit", ""), 1)
-                usable = days.is_between(*_DAYS)
+                usable = days.is_between(_FIRST_DAY, _LAST_DAY)
                 wanted[f"too_large {name}"] = (~usable).sum()
             if dtype.is_numeric() or dtype.is_temporal():
                 wanted[f"low {name}"] = values.filter(usable).min()

@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import itertools
 import os
+import pwd
 import shutil
 import stat
 import subprocess
@@ -69,8 +70,14 @@ _SETTINGS: Final = {
 
 
 def default_home() -> Path:
-    """Where the server lives when nobody says: the user's data directory, as the platform has it."""
-    return platformdirs.user_data_path(_NAME)
+    """Where the server lives when nobody says: the user's data directory, as the platform has it.
+
+    Raises ServerError where the system does not know this user.
+    """
+    try:
+        return platformdirs.user_data_path(_NAME)
+    except RuntimeError as error:
+        raise _nameless(os.geteuid()) from error
 
 
 class EmbeddedServer:
@@ -198,6 +205,8 @@ class EmbeddedServer:
 
     def _initialize(self, binaries: Path, data: Path) -> None:
         """Make the data directory beside its place and rename it: one that is there is whole."""
+        # initdb alone asks for it.
+        _require_name(os.geteuid() or _NOBODY)
         for left_over in self._home.glob("initdb-*"):
             shutil.rmtree(left_over, ignore_errors=True)
         partial = self._home / f"initdb-{uuid.uuid4().hex}"
@@ -364,6 +373,20 @@ def _bury(pid_file: Path, *data: Path) -> None:
         pid_file.write_text(f"{_NO_PID}{end}{rest}")
     else:
         pid_file.unlink()  # killed before it wrote a line
+
+
+def _require_name(uid: int) -> None:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError as error:
+        raise _nameless(uid) from error
+
+
+def _nameless(uid: int) -> ServerError:
+    return ServerError(
+        f"no embedded Postgres can be made by user {uid}, whom /etc/passwd does not name (a container's --user, say); "
+        "set DATABASE_URL to a server"
+    )
 
 
 def _as_server_user(data: Path) -> list[str]:

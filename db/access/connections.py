@@ -204,6 +204,10 @@ def _translated(error: BaseException) -> StoreError | None:
             | asyncpg.InternalClientError()
         ):
             return StoreUnavailable(f"the feature store cannot be reached: {error}")
+        case KeyError() if "getpwuid" in str(error):
+            return StoreUnavailable(
+                "the address names no user, and the system has no name for the one that this runs as"
+            )
         case asyncpg.InvalidParameterValueError() if "hexbite_reader" in str(error):
             return StoreUnavailable("the feature store has no role hexbite_reader; run: python -m db upgrade")
         case asyncpg.InsufficientPrivilegeError():
