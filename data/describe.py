@@ -169,12 +169,14 @@ class _Reader:
         return ids
 
     def _event_times(self, file: File, column: Column) -> None:
-        if not isinstance(column.dtype, pl.Datetime):
+        if column.dtype not in (pl.Date, pl.Datetime, pl.Null):
             self._problem(file.path, _EVENT_TS, f"must be a timestamp, not {column.dtype}")
             return
-        self.lines.append(f"  {_EVENT_TS:<11} {column.low} .. {column.high}")
+        self._count(file, _EVENT_TS, "before year 1 or after year 9999", column.too_large)
+        if column.low is not None:
+            self.lines.append(f"  {_EVENT_TS:<11} {column.low} .. {column.high}")
         if column.nulls:
-            self.lines.append(f"              {column.nulls:,} null: the load's time")
+            self.lines.append(f"  {_EVENT_TS:<11} {column.nulls:,} null: the load's time")
 
     def _keys(self, file: File, keys: Sequence[str], columns: dict[str, Column]) -> bool:
         """Report what is wrong with key columns; False where one is missing or of a wrong type."""

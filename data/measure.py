@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import polars as pl
 
 _FLOAT32_MAX: Final = 3.4028234663852886e38
+
+# Since 1970: the calendar of Python's dates. polars reads and compares times beyond it, and cannot hand them out.
+_FIRST_DAY: Final = (date.min - date(1970, 1, 1)).days
+_LAST_DAY: Final = (date.max - date(1970, 1, 1)).days
+_TICKS_A_DAY: Final = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 
 # A damaged file makes polars fail in any of these ways.
 _UNREADABLE: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
@@ -21,7 +27,8 @@ class Unreadable(Exception):
 class Column(NamedTuple):
     """One column: how many rows cannot be used and why, and the least and the greatest of the others.
 
-    ``too_large`` are finite numbers that float32 cannot hold. ``low`` and ``high`` are None without a value.
+    ``too_large`` are finite numbers that float32 cannot hold, and times before year 1 or after year 9999. ``low`` and
+    ``high`` are None without a value.
     """
 
     numeric: bool
@@ -80,6 +87,10 @@ class File:
                 wanted[f"nans {name}"] = values.is_nan().sum()
                 wanted[f"infinities {name}"] = values.is_infinite().sum()
                 wanted[f"too_large {name}"] = (usable & (values.abs().cast(pl.Float64) > _FLOAT32_MAX)).sum()
+            if dtype in (pl.Date, pl.Datetime):
+                days = values.to_physical().cast(pl.Int64) // _TICKS_A_DAY.get(getattr(dtype, "time_unit", ""), 1)
+                usable = days.is_between(_FIRST_DAY, _LAST_DAY)
+                wanted[f"too_large {name}"] = (~usable).sum()
             if dtype.is_numeric() or dtype.is_temporal():
                 wanted[f"low {name}"] = values.filter(usable).min()
                 wanted[f"high {name}"] = values.filter(usable).max()

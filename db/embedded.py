@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import itertools
 import os
+import pwd
 import shutil
 import stat
 import subprocess
@@ -68,8 +70,14 @@ _SETTINGS: Final = {
 
 
 def default_home() -> Path:
-    """Where the server lives when nobody says: the user's data directory, as the platform has it."""
-    return platformdirs.user_data_path(_NAME)
+    """Where the server lives when nobody says: the user's data directory, as the platform has it.
+
+    Raises ServerError where the system does not know this user.
+    """
+    try:
+        return platformdirs.user_data_path(_NAME)
+    except RuntimeError as error:
+        raise _nameless(os.geteuid()) from error
 
 
 class EmbeddedServer:
@@ -99,7 +107,7 @@ class EmbeddedServer:
             # Start-up, crash recovery and the last moments of a killed server pass in this loop.
             deadline = time.monotonic() + _START_S
             while time.monotonic() < deadline:
-                if _live_server(data / _PID_FILE) is None:
+                if _live_server(data / _PID_FILE, data) is None:
                     self._start(binaries, data)
                 if self._make_database(data):
                     dsn = self._address()
@@ -121,7 +129,7 @@ class EmbeddedServer:
             while self._is_coming_up() and time.monotonic() < deadline:
                 time.sleep(_POLL_S)
             data = self._existing_data()
-            if data is None or _live_server(data / _PID_FILE) is None:
+            if data is None or _live_server(data / _PID_FILE, data) is None:
                 return False
             if only_if_unused and self._is_used():
                 return False
@@ -138,7 +146,7 @@ class EmbeddedServer:
     def _connect(self, data: Path, database: str) -> psycopg.Connection[Any] | None:
         """A connection, None where the server does not take any now or has no such database."""
         try:
-            if _live_server(data / _PID_FILE) is None:
+            if _live_server(data / _PID_FILE, data) is None:
                 return None
             # Its socket's folder is the fifth line, see postmaster.pid in the manual's "Database File Layout".
             socket_folder = Path((data / _PID_FILE).read_text().splitlines()[4])
@@ -186,17 +194,19 @@ class EmbeddedServer:
     def _is_coming_up(self) -> bool:
         """Whether the wheel's programs are at work on this folder, and no server has come of it yet."""
         data = self._existing_data()
-        if data is not None and _live_server(data / _PID_FILE) is not None:
+        if data is not None and _live_server(data / _PID_FILE, data) is not None:
             return False
-        programs = psutil.process_iter(["name", "cmdline"])
+        # It is this home's where its data directory lies right in it: whole ones and one that initdb is making.
         return any(
             process.info["name"] in ("initdb", "pg_ctl", "postgres")
-            and any(str(self._home) in argument for argument in process.info["cmdline"] or ())
-            for process in programs
+            and any(_is_same(folder.parent, self._home) for folder in _data_folders(process.info["cmdline"]))
+            for process in psutil.process_iter(["name", "cmdline"])
         )
 
     def _initialize(self, binaries: Path, data: Path) -> None:
         """Make the data directory beside its place and rename it: one that is there is whole."""
+        # initdb alone asks for it.
+        _require_name(os.geteuid() or _NOBODY)
         for left_over in self._home.glob("initdb-*"):
             shutil.rmtree(left_over, ignore_errors=True)
         partial = self._home / f"initdb-{uuid.uuid4().hex}"
@@ -212,15 +222,16 @@ class EmbeddedServer:
         lines = [f"{name} = {value}\n" for name, value in settings.items()]
         (data / _CONFIGURATION).write_text("".join(lines))
         self._log.unlink(missing_ok=True)
-        for left_over in (data / _PID_FILE, socket_folder / f".s.PGSQL.{_PORT}.lock"):
-            _bury(left_over)
+        _bury(data / _PID_FILE, data)
+        # Another major version's server has the same folder for its socket.
+        _bury(socket_folder / f".s.PGSQL.{_PORT}.lock", *self._home.glob("postgres-*/"))
         arguments = ("-w", "-t", str(_START_S), "-l", str(self._log), "-D", str(data))
         try:
             self._run(binaries, data, "pg_ctl", "start", *arguments)
         except ServerError as error:
             # One may have been on its way already, from a starter that was killed; or the children of a killed server
             # hold on to its memory for a moment.
-            if _live_server(data / _PID_FILE) is None and "shared memory block" not in str(error):
+            if _live_server(data / _PID_FILE, data) is None and "shared memory block" not in str(error):
                 raise
 
     def _socket_folder(self, data: Path) -> Path:
@@ -311,31 +322,71 @@ def _major(data: Path) -> int:
     return int(data.name.removeprefix("postgres-"))
 
 
-def _live_server(pid_file: Path) -> int | None:
-    """The process that a pid or lock file of Postgres names, None where it is dead or was never written."""
+def _live_server(pid_file: Path, *data: Path) -> int | None:
+    """The process that a pid or lock file of Postgres names, None where that is no server of these data directories.
+
+    It may be dead, or never have been written; and numbers are given out again, to other servers too.
+    """
     try:
         pid = int(pid_file.read_text().partition("\n")[0])
         process = psutil.Process(pid)
-        # Names, because numbers are given out again.
-        is_live = process.status() != psutil.STATUS_ZOMBIE and process.name().startswith("postgres")
-    except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+        is_server = process.status() != psutil.STATUS_ZOMBIE and process.name().startswith("postgres")
+        is_ours = is_server and any(_is_same(at, folder) for at in _works_in(process) for folder in data)
+    except (FileNotFoundError, ValueError, psutil.NoSuchProcess, psutil.AccessDenied):
+        # Ours runs as this user, or as one whom root sees into.
         return None
-    return pid if is_live else None
+    return pid if is_ours else None
 
 
-def _bury(pid_file: Path) -> None:
-    """Put a number that no process has into the file that a dead server left.
+def _works_in(process: psutil.Process) -> list[Path]:
+    """The data directory of a server: where it works, or where that is hidden, what it was told."""
+    try:
+        return [Path(process.cwd())]
+    except psutil.AccessDenied:
+        # A container's root sees the working directory of no other user.
+        return _data_folders(process.cmdline())
+
+
+def _data_folders(command_line: list[str] | None) -> list[Path]:
+    """The data directory that a program is told, as ours are: by its whole path."""
+    pairs = itertools.pairwise(command_line or ())
+    return [Path(folder) for option, folder in pairs if option == "-D" and Path(folder).is_absolute()]
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them is gone
+        return False
+
+
+def _bury(pid_file: Path, *data: Path) -> None:
+    """Put a number that no process has into the file that a dead server of these data directories left.
 
     Its own may live on, as a zombie or as another program, and then Postgres would not start. The file stays: by the
     rest of it the next server finds out whether children of the dead one still hold its memory.
     """
-    if not pid_file.exists() or _live_server(pid_file) is not None:
+    if not pid_file.exists() or _live_server(pid_file, *data) is not None:
         return
     _, end, rest = pid_file.read_text().partition("\n")
     if end:
         pid_file.write_text(f"{_NO_PID}{end}{rest}")
     else:
         pid_file.unlink()  # killed before it wrote a line
+
+
+def _require_name(uid: int) -> None:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError as error:
+        raise _nameless(uid) from error
+
+
+def _nameless(uid: int) -> ServerError:
+    return ServerError(
+        f"no embedded Postgres can be made by user {uid}, whom /etc/passwd does not name (a container's --user, say); "
+        "set DATABASE_URL to a server"
+    )
 
 
 def _as_server_user(data: Path) -> list[str]:

@@ -57,8 +57,16 @@ def require_address(settings: StoreSettings) -> None:
 
 
 def home(settings: StoreSettings) -> Path:
-    """The folder of the embedded server."""
-    return default_home() if settings.home is None else settings.home.expanduser().absolute()
+    """The folder of the embedded server. Raises StoreError or ServerError where a user has no home to put it in."""
+    if settings.home is None:
+        return default_home()
+    try:
+        return settings.home.expanduser().absolute()
+    except RuntimeError as error:
+        raise StoreMisconfigured(
+            "HEXBITE_HOME begins with the home of a user whom the system does not know: set it to a whole path, "
+            "or DATABASE_URL to a server"
+        ) from error
 
 
 def store_dsn(settings: StoreSettings) -> str:

@@ -76,6 +76,10 @@ def for_service(dsn: str) -> dict[str, str]:
             f"the store's address asks for {name}, which the service's driver cannot do: take it out of "
             f"DATABASE_URL, of its file of services or of the environment, PG{name.replace('_', '').upper()}"
         )
+    if "user" not in parameters:
+        raise StoreMisconfigured(
+            "the store's address names no user, and the system has no name for the one that this runs as"
+        )
     if "hostaddr" in parameters and "host" in parameters:
         raise StoreMisconfigured("the store's address has host and hostaddr, and the service takes one of them")
     if parameters.get("sslrootcert") == "system" and parameters["sslmode"] != "verify-full":

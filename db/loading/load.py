@@ -40,7 +40,7 @@ class Loaded:
 
     @property
     def unchanged(self) -> int:
-        """Rows that were stored as they are."""
+        """Rows that were stored as they are; where the folder tells no event time, they now have the load's."""
         return self.rows - self.inserted - self.updated - self.older - len(self.rejections)
 
 
@@ -161,5 +161,6 @@ def _merge_table(connection: psycopg.Connection[Any], schema_id: int, name: str,
         rejected = [rejection.id for rejection in table.rejections if rejection.id is not None]
         loaded.deleted = connection.execute(SQL[f"{name}_delete"], parameters | {"rejected": rejected}).rowcount
     loaded.updated = connection.execute(SQL[f"{name}_update"], parameters).rowcount
+    connection.execute(SQL[f"{name}_confirm"], parameters)
     loaded.inserted = connection.execute(SQL[f"{name}_insert"], parameters).rowcount
     return loaded

@@ -70,9 +70,11 @@ class Table:
         for name in (*positions, *names):
             if not dtypes[name].is_numeric():
                 raise DataError(f"must hold numbers, not {dtypes[name]}", path=self.path, column=name)
-        if EVENT_TS in dtypes and dtypes[EVENT_TS] not in (pl.Date, pl.Datetime):
-            raise DataError(f"must be a timestamp, not {dtypes[EVENT_TS]}", path=self.path, column=EVENT_TS)
-        self._has_events = EVENT_TS in dtypes
+        # A column of nulls alone, which has no type, tells as little as none.
+        event_dtype = dtypes.get(EVENT_TS, pl.Null())
+        if event_dtype not in (pl.Date, pl.Datetime, pl.Null):
+            raise DataError(f"must be a timestamp, not {event_dtype}", path=self.path, column=EVENT_TS)
+        self._has_events = event_dtype != pl.Null
         self._columns = [self.id_column, *positions, *names, *((EVENT_TS,) if self._has_events else ())]
         self.rows = self._collect(pl.scan_parquet(self.path, glob=False).select(pl.len())).item()
         if not self.rows:
@@ -81,22 +83,33 @@ class Table:
     def batches(self) -> Iterator[Batch]:
         """The usable rows in file order; what is not usable goes to ``rejections``."""
         repeated = self._repeated()
-        for start in range(0, self.rows, _BATCH_ROWS):
-            frame = self._collect(
-                pl.scan_parquet(self.path, glob=False).select(self._columns).slice(start, _BATCH_ROWS)
-            )
-            yield self._batch(frame, start, repeated[start : start + _BATCH_ROWS])
+        for start, frame in self._frames():
+            batch, reasons = self._read(frame)
+            is_repeated = repeated[start : start + len(frame)]
+            reasons[is_repeated] = f"{self.id_column} occurs more than once; another row of it was kept"
+            no_id = frame[self.id_column].is_null().to_numpy()
+            self.rejections += [
+                Rejection(start + row, None if no_id[row] else int(batch.ids[row]), str(reasons[row]))
+                for row in np.flatnonzero(reasons != "").tolist()
+            ]
+            good = reasons == ""
+            # Users have no positions.
+            yield Batch._make(column[good] if len(column) else column for column in batch)
 
-    def _batch(self, frame: pl.DataFrame, start: int, repeated: npt.NDArray[np.bool_]) -> Batch:
+    def _frames(self) -> Iterator[tuple[int, pl.DataFrame]]:
+        for start in range(0, self.rows, _BATCH_ROWS):
+            rows = pl.scan_parquet(self.path, glob=False).select(self._columns).slice(start, _BATCH_ROWS)
+            yield start, self._collect(rows)
+
+    def _read(self, frame: pl.DataFrame) -> tuple[Batch, npt.NDArray[np.object_]]:
+        """All rows, and of each ``(N,)`` why it cannot be used, an empty string where it can."""
         reasons = np.full(len(frame), "", dtype=object)
 
         def reject(rows: npt.NDArray[np.bool_], reason: str) -> None:
             reasons[rows & (reasons == "")] = reason
 
         ids = _to_int64(frame[self.id_column], self.path)
-        no_id = frame[self.id_column].is_null().to_numpy()
-        reject(no_id, f"{self.id_column} is missing")
-        reject(repeated, f"{self.id_column} occurs more than once; another row of it was kept")
+        reject(frame[self.id_column].is_null().to_numpy(), f"{self.id_column} is missing")
         lats, lngs = (
             self._degrees(frame[name], limit, reject) if self.positioned else np.empty(0)
             for name, limit in (("latitude", 90.0), ("longitude", 180.0))
@@ -112,15 +125,7 @@ class Table:
         if self._has_events:
             events = _to_event_us(frame[EVENT_TS])
             reject((events != NO_EVENT) & ~_is_storable(events), f"{EVENT_TS} is out of Postgres's range")
-
-        bad = np.flatnonzero(reasons != "")
-        self.rejections += [
-            Rejection(start + row, None if no_id[row] else int(ids[row]), str(reasons[row])) for row in bad.tolist()
-        ]
-        good = reasons == ""
-        if self.positioned:
-            lats, lngs = lats[good], lngs[good]
-        return Batch(ids[good], features[good], events[good], lats, lngs)
+        return Batch(ids, features, events, lats, lngs), reasons
 
     def _degrees(self, series: pl.Series, limit: float, reject: Any) -> Degrees:
         values = _to_numbers(series).astype(np.float64)
@@ -130,18 +135,21 @@ class Table:
         return values
 
     def _repeated(self) -> npt.NDArray[np.bool_]:
-        """Which rows yield to another of the same id: the newest stays, and of equally old ones the first."""
-        columns = self._columns if self._has_events else [self.id_column]
-        wanted = [name for name in (self.id_column, EVENT_TS) if name in columns]
+        """Which usable rows yield to another of the same id: the newest stays, and of equally old ones the first.
+
+        Only where an id occurs twice is the file read once more to tell which rows are usable.
+        """
+        wanted = [self.id_column, *((EVENT_TS,) if self._has_events else ())]
         keys = self._collect(pl.scan_parquet(self.path, glob=False).select(wanted)).with_row_index("row")
-        known = keys.filter(pl.col(self.id_column).is_not_null())
         repeated = np.zeros(self.rows, dtype=np.bool_)
-        if known[self.id_column].n_unique() == len(known):
+        if keys[self.id_column].drop_nulls().is_unique().all():
             return repeated
+        usable = np.concatenate([self._read(frame)[1] == "" for _, frame in self._frames()])
+        keys = keys.filter(usable)
         if self._has_events:
-            known = known.sort(EVENT_TS, "row", descending=[True, False], nulls_last=True)
-        kept = known.unique(self.id_column, keep="first", maintain_order=True)["row"]
-        repeated[known["row"].to_numpy()] = True
+            keys = keys.sort(EVENT_TS, "row", descending=[True, False], nulls_last=True)
+        kept = keys.unique(self.id_column, keep="first", maintain_order=True)["row"]
+        repeated[keys["row"].to_numpy()] = True
         repeated[kept.to_numpy()] = False
         return repeated
 

@@ -1,4 +1,4 @@
--- Move a restaurant, position and cell together, in every schema that it has features in.
+-- Move a restaurant, position and cell together, in every schema that it has features in. Its features are as old as before.
 --
 -- Parameters: restaurant_id, latitude, longitude, h3_cell.
 -- Index:      the primary key of restaurants, for each of the few schemas.

@@ -1,4 +1,4 @@
--- A load, third step: staged rows that are not stored yet. In the order of cells, so that a neighbourhood sits on few pages.
+-- A load, fourth step: staged rows that are not stored yet. In the order of cells, so that a neighbourhood sits on few pages.
 --
 -- Parameters: schema_id.
 -- Index:      the primary key of restaurants, by schema.

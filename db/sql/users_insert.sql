@@ -1,4 +1,4 @@
--- A load, third step: staged rows that are not stored yet.
+-- A load, fourth step: staged rows that are not stored yet.
 --
 -- Parameters: schema_id.
 -- Index:      the primary key of users, by schema.

@@ -1,4 +1,4 @@
--- A load, second step: stored rows that the staged ones differ from. Unchanged rows, and their event times, stay.
+-- A load, second step: stored rows that the staged ones differ from. Unchanged rows stay.
 --
 -- Parameters: schema_id; keep_newer, whether a stored row with a later event wins. A staged event time of -infinity is
 --             one that the data does not tell: the load's time, and no difference by itself.

@@ -188,9 +188,10 @@ def test_the_metrics_of_ages_move_with_what_was_answered(strict: str, store: Con
     assert week not in moved and moved[fortnight] == 3
 
 
-def test_an_event_that_is_yet_to_come_is_not_old(strict: str, store: Connection) -> None:
+@pytest.mark.parametrize("when", ["now() + interval '9 days'", "'9999-12-31 23:59:59.999999+00'"])
+def test_an_event_that_is_yet_to_come_is_not_old(strict: str, store: Connection, when: str) -> None:
     known = ask(strict)
-    future = "UPDATE {} SET event_ts = now() + interval '9 days' WHERE {} = %s"
+    future = f"UPDATE {{}} SET event_ts = {when} WHERE {{}} = %s"
     store.execute(future.format("users", "user_id"), (USER,))
     store.execute(future.format("restaurants", "restaurant_id"), (known["restaurants"][0]["id"],))
     try:
@@ -199,6 +200,13 @@ def test_an_event_that_is_yet_to_come_is_not_old(strict: str, store: Connection)
     finally:
         for table in ("users", "restaurants"):
             store.execute(f"UPDATE {table} SET event_ts = now() WHERE event_ts > now()")
+
+
+def test_the_first_moment_that_the_store_takes_is_explained(url: str, store: Connection) -> None:
+    for table in ("users", "restaurants"):
+        store.execute(f"UPDATE {table} SET event_ts = '0001-01-01 00:00:00+00'")
+    meta = ask(url, explain=True)["meta"]
+    assert datetime.fromisoformat(meta["freshness"]["user_event_ts"]) == datetime.min.replace(tzinfo=UTC)
 
 
 def test_where_no_age_is_set_nothing_is_too_old(url: str, store: Connection) -> None:

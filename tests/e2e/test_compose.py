@@ -24,6 +24,18 @@ BY_DEFAULT: Final = {
 }
 OURS: Final = {name: service for name, service in SERVICES.items() if "HEXBITE_IMAGE" in service["image"]}
 
+MANIFESTS: Final[list[Any]] = list(yaml.safe_load_all((ROOT / "docs" / "operations" / "kubernetes.yml").read_text()))
+
+
+def pod_of(manifest: Any) -> dict[str, Any] | None:
+    """The pod that an object makes, None of one that makes none."""
+    spec = manifest.get("spec", {})
+    template = spec.get("jobTemplate", {}).get("spec", spec).get("template")
+    return None if template is None else dict(template["spec"])
+
+
+PODS: Final = {each["metadata"]["name"]: pod for each in MANIFESTS if (pod := pod_of(each)) is not None}
+
 _UNITS: Final = {"M": 1 << 20, "G": 1 << 30}
 
 #: ${A}, ${A:?why} or ${A:-default}.
@@ -182,14 +194,43 @@ def test_an_image_is_named_without_a_registry() -> None:
 
 
 def test_a_pod_is_ended_where_it_stands_still_and_has_longer_to_end_than_it_drains() -> None:
-    objects = yaml.safe_load_all((ROOT / "docs" / "operations" / "kubernetes.yml").read_text())
-    (pod,) = [each["spec"]["template"]["spec"] for each in objects if each["kind"] == "Deployment"]
+    pod = PODS["hexbite"]
     (container,) = pod["containers"]
     alive = container["livenessProbe"]
     assert alive["httpGet"]["path"] == "/livez"
     assert alive["periodSeconds"] * alive["failureThreshold"] <= 30
     drain_s = float(next(each["value"] for each in container["env"] if each["name"] == "HEXBITE_DRAIN_S"))
     assert pod["terminationGracePeriodSeconds"] > drain_s + 1 + 5
+
+
+def test_no_pod_is_told_of_services_whose_names_would_be_taken_for_our_settings() -> None:
+    assert len(PODS) == 4
+    assert {name for name, pod in PODS.items() if pod.get("enableServiceLinks") is not False} == set()
+
+
+def test_in_kubernetes_too_clients_reach_the_service_through_nginx_alone_and_by_the_rules_of_compose() -> None:
+    services = {each["metadata"]["name"]: each["spec"] for each in MANIFESTS if each["kind"] == "Service"}
+    (nginx,) = PODS["hexbite-nginx"]["containers"]
+    assert services["hexbite"]["selector"] == {"app": "hexbite-nginx"}
+    ports = {each["name"]: each["containerPort"] for each in nginx["ports"]}
+    conf = (ROOT / "ops" / "nginx.conf").read_text()
+    assert set(re.findall(r"listen (\d+);", conf)) == {str(port) for port in ports.values()}
+    # Every name that the rules know is a Service, at that port.
+    for name, port in re.findall(r"server ([a-z-]+):(\d+)", conf):
+        assert services[name]["selector"] == {"app": "hexbite"}
+        assert [each["port"] for each in services[name]["ports"]] == [int(port)]
+    mounted = {mount["mountPath"]: mount["subPath"] for mount in nginx["volumeMounts"] if "subPath" in mount}
+    in_compose = dict(volume.removesuffix(":ro").split(":")[::-1] for volume in SERVICES["nginx"]["volumes"])
+    assert all(in_compose[path] == f"./ops/{file}" for path, file in mounted.items())
+    assert nginx["command"] == SERVICES["nginx"]["entrypoint"]
+    assert nginx["image"] in SERVICES["nginx"]["image"]
+    (policy,) = [
+        each["spec"]["ingress"]
+        for each in MANIFESTS
+        if each["kind"] == "NetworkPolicy" and each["metadata"]["name"] == "hexbite"
+    ]
+    assert {"podSelector": {"matchLabels": {"app": "hexbite-nginx"}}} in policy[0]["from"]
+    assert "gateway" not in str(policy)
 
 
 def test_what_is_mounted_from_the_tree_is_there() -> None:
@@ -261,6 +302,4 @@ def test_what_serves_keeps_a_connection_for_longer_than_nginx_does() -> None:
         assert told and int(told[1]) > max(keeps_s), file
     # What compose and Kubernetes start is what the image says.
     assert "command" not in SERVICES["service-a"]
-    deployed = yaml.safe_load_all((ROOT / "docs" / "operations" / "kubernetes.yml").read_text())
-    (serving,) = [each for each in deployed if each["kind"] == "Deployment"]
-    assert not {"command", "args"} & serving["spec"]["template"]["spec"]["containers"][0].keys()
+    assert not {"command", "args"} & PODS["hexbite"]["containers"][0].keys()

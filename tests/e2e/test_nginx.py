@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
+import psutil
 import pytest
 
 from tests.e2e.conftest import ROOT
@@ -23,6 +24,7 @@ from tests.e2e.conftest import ROOT
 needs_nginx = pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
 
 BODY: Final = {"latitude": 13.75, "longitude": 100.5}
+DESCRIPTORS: Final = 256
 
 
 def free_port() -> int:
@@ -72,6 +74,14 @@ class Front:
     url: str
     own_url: str
     log: Path
+    pid: int
+
+    def connections(self) -> int:
+        """How many of clients it holds."""
+        ours = httpx.URL(self.url).port
+        workers = psutil.Process(self.pid).children()
+        held = [each for worker in workers for each in worker.net_connections() if each.laddr.port == ours]
+        return sum(each.status == psutil.CONN_ESTABLISHED for each in held)
 
 
 @contextmanager
@@ -86,7 +96,7 @@ def front(folder: Path, first: int, second: int, **settings: str) -> Iterator[Fr
         "replica-a:3000": f"127.0.0.1:{first}",
         "replica-b:3000": f"127.0.0.1:{second}",
         "listen 8080": f"listen 127.0.0.1:{port}",
-        "127.0.0.1:8081": f"127.0.0.1:{own_port}",
+        "listen 8081": f"listen 127.0.0.1:{own_port}",
     }
     for name in ("nginx.conf", "nginx.sh"):
         text = (ROOT / "ops" / name).read_text()
@@ -94,7 +104,9 @@ def front(folder: Path, first: int, second: int, **settings: str) -> Iterator[Fr
             text = text.replace(here, there)
         (folder / name).write_text(text)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HEXBITE_")}
-    started = subprocess.Popen(["sh", str(folder / "nginx.sh")], env=kept | settings, stderr=subprocess.DEVNULL)
+    # As many descriptors as a system may give by itself, or fewer.
+    command = ["sh", "-c", f"ulimit -S -n {DESCRIPTORS} && exec sh '{folder / 'nginx.sh'}'"]
+    started = subprocess.Popen(command, env=kept | settings, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 20
         while True:
@@ -103,7 +115,7 @@ def front(folder: Path, first: int, second: int, **settings: str) -> Iterator[Fr
                 assert httpx.get(f"http://127.0.0.1:{own_port}/", timeout=1).status_code == 204
                 break
             time.sleep(0.05)
-        yield Front(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{own_port}", log)
+        yield Front(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{own_port}", log, started.pid)
     finally:
         started.send_signal(signal.SIGTERM)
         started.wait(10)
@@ -184,6 +196,44 @@ def test_a_client_with_too_many_requests_at_the_same_time_is_refused_and_without
             assert sorted(at_once(nginx, 6)) == [429] * 4 + [504] * 2
         with front(tmp_path, one, other, HEXBITE_REQUEST_TIMEOUT_S="0.4") as nginx:
             assert 429 not in at_once(nginx, 20)
+
+
+def begin(front: Front) -> socket.socket:
+    """A connection with a head that is not at its end."""
+    connection = socket.create_connection(("127.0.0.1", httpx.URL(front.url).port or 0))
+    connection.sendall(b"POST /recommend/7 HTTP/1.1\r\nHost: localhost\r\nX-Long: ")
+    connection.setblocking(False)
+    return connection
+
+
+def is_open(connection: socket.socket, *, drips: bool) -> bool:
+    try:
+        if drips:
+            connection.send(b"a")
+        return bool(connection.recv(1_000))
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
+@needs_nginx
+@pytest.mark.parametrize("drips", [False, True], ids=["silent", "dripping"])
+def test_clients_whose_heads_never_end_are_cut_off_and_others_are_answered_meanwhile(
+    tmp_path: Path, drips: bool
+) -> None:
+    with replica() as one, replica() as other, front(tmp_path, one, other) as nginx:
+        begun = [begin(nginx) for _ in range(DESCRIPTORS + 100)]
+        assert {ask(nginx)[0].status_code for _ in range(20)} == {200}
+        assert nginx.connections() >= len(begun)
+        deadline = time.monotonic() + 30
+        while [connection for connection in begun if is_open(connection, drips=drips)]:
+            assert ask(nginx)[0].status_code == 200
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        assert nginx.connections() < 10
+        for connection in begun:
+            connection.close()
 
 
 @needs_nginx

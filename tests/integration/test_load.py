@@ -15,9 +15,10 @@ import polars as pl
 import psycopg
 import pytest
 
-from db.loading.load import load
+from db.loading.load import Mode, load
 from db.loading.move import move
 from db.migrate import upgrade
+from db.status import status
 from hexbite.errors import DataError, StoreError, StoreUnavailable
 from hexbite.features import Feature, FeatureSchema
 from hexbite.folder import RESTAURANTS, SCHEMA, USERS
@@ -82,21 +83,78 @@ def test_rows_arrive_as_they_are_and_restaurants_under_their_cells(migrated_data
     assert rows == [(*row[:4], [row[4]]) for row in expected]
 
 
-def test_a_second_load_changes_nothing_and_a_changed_row_is_the_only_one_with_a_new_event_time(
-    migrated_database: str, folder: Path
+#: Where `everything` has the event time of a row.
+TIME = {"users": 3, "restaurants": 6}
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+AGED = [f"UPDATE {table} SET event_ts = '2020-01-01 00:00:00+00'" for table in TIME]
+
+
+def timeless(row: tuple[Any, ...], table: str) -> tuple[Any, ...]:
+    return row[: TIME[table]] + row[TIME[table] + 1 :]
+
+
+@pytest.mark.parametrize("mode", ["replace", "upsert"])
+def test_a_second_load_changes_nothing_but_gives_every_row_the_time_at_which_it_was_found_unchanged(
+    migrated_database: str, folder: Path, tmp_path: Path, mode: Mode
 ) -> None:
     load(migrated_database, folder)
-    before = everything(migrated_database)
-    again = load(migrated_database, folder)
-    assert everything(migrated_database) == before
-    assert (again["users"].unchanged, again["restaurants"].unchanged) == (50, 40)
-    changed = users(b=[99, *range(1, 50)])
-    write(folder, users=changed)
-    assert load(migrated_database, folder)["users"].updated == 1
+    wider = write(tmp_path / "wider", users=users(20, z=[1.5] * 20), restaurants=restaurants(20, z=[1.5] * 20))
+    load(migrated_database, wider)
+    before = changed_by_hand(migrated_database, *AGED)
+    write(folder, users=users(b=[99, *range(1, 50)]))
+    again = load(migrated_database, folder, mode=mode)
+    assert (again["users"].updated, again["users"].unchanged) == (1, 49)
+    assert (again["restaurants"].updated, again["restaurants"].unchanged) == (0, 40)
     after = everything(migrated_database)
-    assert after["users"][1:] == before["users"][1:]
+    ours = before["users"][0][0]
     assert after["users"][0][2] == [-10.0, 99.0]
-    assert after["users"][0][3] > before["users"][0][3]
+    times = set()
+    for table, at in TIME.items():
+        for old, new in zip(before[table], after[table], strict=True):
+            if old[0] != ours:
+                assert new == old
+                continue
+            times.add(new[at])
+            assert timeless(new, table) == timeless(old, table) or new[1] == -20
+    # The one of the load.
+    (time,) = times
+    assert time > LONG_AGO
+
+
+@pytest.mark.parametrize("mode", ["replace", "upsert"])
+def test_an_unchanged_row_is_confirmed_only_where_the_folder_tells_no_time_and_never_taken_back_by_an_upsert(
+    migrated_database: str, tmp_path: Path, mode: Mode
+) -> None:
+    told = pl.Series("event_ts", [LONG_AGO, None, None], dtype=pl.Datetime("us", "UTC"))
+    folder = write(tmp_path / "timed", users=users(3, event_ts=told), restaurants=restaurants(3, event_ts=told))
+    load(migrated_database, folder)
+    later = datetime.now(UTC) + timedelta(days=9)
+    before = changed_by_hand(
+        migrated_database,
+        *AGED,
+        f"UPDATE users SET event_ts = '{later}' WHERE user_id = -6",
+        f"UPDATE restaurants SET event_ts = '{later}' WHERE restaurant_id = 2",
+    )
+    again = load(migrated_database, folder, mode=mode)
+    after = everything(migrated_database)
+    for table, at in TIME.items():
+        first, second, third = (row[at] for row in after[table])
+        assert first == LONG_AGO
+        assert LONG_AGO < second < later
+        assert third == (later if mode == "upsert" else second)
+        assert [timeless(row, table) for row in after[table]] == [timeless(row, table) for row in before[table]]
+        assert (again[table].unchanged, again[table].older) == ((2, 1) if mode == "upsert" else (3, 0))
+
+
+def test_rows_that_an_upsert_does_not_mention_keep_their_time(migrated_database: str, folder: Path) -> None:
+    load(migrated_database, folder)
+    before = changed_by_hand(migrated_database, *AGED)
+    write(folder, users=users(10), restaurants=restaurants(10))
+    load(migrated_database, folder, mode="upsert")
+    after = everything(migrated_database)
+    for table, at in TIME.items():
+        assert after[table][10:] == before[table][10:]
+        assert all(row[at] > LONG_AGO for row in after[table][:10])
 
 
 def test_what_the_folder_no_longer_holds_is_removed_by_replace_and_kept_by_upsert(
@@ -211,6 +269,8 @@ def test_event_times_of_any_unit_and_zone_mean_the_same_moment(
     moments = pl.Series("event_ts", [MONDAY, None]).cast(pl.Datetime(unit, "UTC"))
     aware = moments.dt.convert_time_zone("Asia/Bangkok")
     naive = moments.dt.replace_time_zone(None)
+    untold = pl.Series("event_ts", [None, None], dtype=pl.Null)
+    load(migrated_database, write(tmp_path / "untold", users=users(2, event_ts=untold), restaurants=restaurants()))
     for number, column in enumerate((moments, aware, naive)):
         folder = write(tmp_path / str(number), users=users(2, event_ts=column), restaurants=restaurants())
         load(migrated_database, folder)
@@ -226,6 +286,24 @@ def test_an_event_time_beyond_the_calendar_rejects_its_row(migrated_database: st
     folder = write(tmp_path / "far", users=users(2, event_ts=far), restaurants=restaurants())
     rejections = load(migrated_database, folder)["users"].rejections
     assert [(row.id, "out of Postgres's range" in row.reason) for row in rejections] == [(-20, True)]
+
+
+@pytest.mark.parametrize("unit", ["d", "ms", "us"])
+def test_the_first_and_the_last_moment_of_the_calendar_are_stored_and_shown_and_those_beyond_reject_their_rows(
+    migrated_database: str, tmp_path: Path, unit: str
+) -> None:
+    tick = {"d": 86_400_000_000, "ms": 1_000, "us": 1}[unit]
+    first, end = -62_135_596_800_000_000 // tick, 253_402_300_800_000_000 // tick
+    times = pl.Series("event_ts", [first - 1, first, end - 1, end])
+    times = times.cast(pl.Int32).cast(pl.Date) if unit == "d" else times.cast(pl.Datetime(unit))
+    folder = write(
+        tmp_path / "edge", users=users(4, event_ts=times), restaurants=restaurants(4, event_ts=times.reverse())
+    )
+    loaded = load(migrated_database, folder)
+    assert [[row.row for row in loaded[table].rejections] for table in TIME] == [[0, 3], [0, 3]]
+    # In the server's time zone, the last of them lies beyond the calendar.
+    lines = status(psycopg.conninfo.make_conninfo(migrated_database, options="-c timezone=Pacific/Kiritimati"))
+    assert any("users        2, newest event 9999-12-31" in line for line in lines)
 
 
 def test_bad_rows_are_named_and_nothing_else_is_lost(migrated_database: str, folder: Path, tmp_path: Path) -> None:
@@ -255,6 +333,65 @@ def test_bad_rows_are_named_and_nothing_else_is_lost(migrated_database: str, fol
     assert one(migrated_database, "SELECT features[2] FROM users WHERE user_id = -13") == 1.0
     assert one(migrated_database, "SELECT features[1] FROM restaurants WHERE restaurant_id = 0") == 0.0
     assert one(migrated_database, "SELECT count(*) FROM restaurants WHERE features[1] >= 100") == 38
+
+
+def twice(ids: list[int | None], hours: list[int | None] | None = None, a: Any = 0.0) -> pl.DataFrame:
+    """Users whose second feature tells which row of the file was kept."""
+    a = pl.Series(a if isinstance(a, list) else [a] * len(ids), dtype=pl.Float64)
+    frame = pl.DataFrame({"user_id": ids, "a": a, "b": range(len(ids))})
+    if hours is not None:
+        times = [None if hour is None else MONDAY + timedelta(hours=hour) for hour in hours]
+        frame = frame.with_columns(pl.Series("event_ts", times, dtype=pl.Datetime("us", "UTC")))
+    return frame
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("frame", "kept", "reasons"),
+    [
+        (twice([1, 1, 1], [3, 9, 5], a=[0, NAN, 0]), {1: 2}, {0: "once", 1: "NaN"}),
+        (twice([1, 1, 1], [3, 9, 5], a=[0, NAN, NAN]), {1: 0}, {1: "NaN", 2: "NaN"}),
+        (twice([1, 1], [3, 9], a=[None, NAN]), {}, {0: "missing", 1: "NaN"}),
+        (twice([1, 1, 1], [5, 5, 5], a=[NAN, 0, 0]), {1: 1}, {0: "NaN", 2: "once"}),
+        (twice([1, 1, 1], [None, 4, None], a=[0, NAN, 0]), {1: 0}, {1: "NaN", 2: "once"}),
+        (twice([1, 1, 1], [None, 4, 3]), {1: 1}, {0: "once", 2: "once"}),
+        (twice([1, 1, 1], a=[NAN, 0, 0]), {1: 1}, {0: "NaN", 2: "once"}),
+        (twice([None, 1, None, 1], a=[0, NAN, 0, 0]), {1: 3}, {0: "user_id is", 1: "NaN", 2: "user_id is"}),
+        (twice([1, 2, 1, 2], [1, 2, 3, 4], a=[0, 0, NAN, NAN]), {1: 0, 2: 1}, {2: "NaN", 3: "NaN"}),
+    ],
+)
+@pytest.mark.parametrize("mode", ["replace", "upsert"])
+def test_of_rows_with_one_id_the_newest_that_can_be_used_is_kept_and_every_other_has_its_own_reason(
+    migrated_database: str, tmp_path: Path, frame: pl.DataFrame, kept: dict[int, int], reasons: Any, mode: Mode
+) -> None:
+    folder = write(tmp_path / "data", users=users(2, user_id=[100, 101]), restaurants=restaurants())
+    load(migrated_database, folder)
+    (folder / SCHEMA).write_text(json.dumps(FeatureSchema.from_names(["a", "b"], ["c"]).to_json()))
+    report = load(migrated_database, write(folder, users=frame), mode=mode)["users"]
+    with psycopg.connect(migrated_database) as connection:
+        stored = connection.execute("SELECT user_id, features[2] FROM users WHERE user_id < 100").fetchall()
+    assert dict(stored) == kept
+    assert {row.row: row.reason for row in report.rejections}.keys() == reasons.keys()
+    assert all(reasons[row.row] in row.reason for row in report.rejections)
+    assert report.inserted == len(kept)
+
+
+def test_a_row_whose_time_or_place_cannot_be_used_yields_to_an_older_one(
+    migrated_database: str, tmp_path: Path
+) -> None:
+    year_10000 = 253_402_300_800_000
+    times = pl.Series([round(MONDAY.timestamp() * 1_000), year_10000])
+    folder = write(
+        tmp_path / "data",
+        users=users(2, user_id=[1, 1], event_ts=times.cast(pl.Datetime("ms"))),
+        restaurants=restaurants(2, restaurant_id=[1, 1], latitude=[8.0, 91.0], event_ts=[MONDAY, MONDAY]),
+    )
+    loaded = load(migrated_database, folder)
+    assert [[row.row for row in loaded[table].rejections] for table in TIME] == [[1], [1]]
+    assert one(migrated_database, "SELECT event_ts FROM users") == MONDAY
+    assert one(migrated_database, "SELECT latitude FROM restaurants") == 8.0
 
 
 def test_missing_values_take_their_fill(migrated_database: str, folder: Path) -> None:
@@ -345,15 +482,19 @@ def test_a_load_that_is_killed_half_way_leaves_the_old(migrated_database: str, t
     assert load(migrated_database, folder)["users"].inserted == 199_950
 
 
-def test_a_moved_restaurant_has_its_new_cell_in_every_schema(
+def test_a_moved_restaurant_has_its_new_cell_in_every_schema_and_its_features_keep_their_time(
     migrated_database: str, folder: Path, tmp_path: Path
 ) -> None:
     load(migrated_database, folder)
     load(migrated_database, write(tmp_path / "wider", users=users(2, z=[1, 2]), restaurants=restaurants()))
+    changed_by_hand(migrated_database, *AGED)
     assert move(migrated_database, 3, -33.86, 151.2) == 2
     with psycopg.connect(migrated_database) as connection:
-        places = connection.execute("SELECT latitude, h3_cell FROM restaurants WHERE restaurant_id = 3").fetchall()
-    assert places == [(-33.86, degrees_to_cell(-33.86, 151.2))] * 2
+        places = connection.execute(
+            "SELECT latitude, h3_cell, event_ts FROM restaurants WHERE restaurant_id = 3"
+        ).fetchall()
+    # Its features are as old as before.
+    assert places == [(-33.86, degrees_to_cell(-33.86, 151.2), LONG_AGO)] * 2
     # A few centimetres, within the cell.
     move(migrated_database, 3, -33.8600001, 151.2)
     assert one(migrated_database, "SELECT max(latitude) FROM restaurants WHERE restaurant_id = 3") == -33.8600001

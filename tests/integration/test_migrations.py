@@ -1,6 +1,7 @@
 """Revisions go up, down and up again, by one migrator at a time, while others read."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ import pytest
 from db import migrate
 from db.embedded import _binaries
 from hexbite.errors import StoreError, StoreUnavailable
+from hexbite.geo import degrees_to_cell
 from tests.databases import named
 
 ROOT = Path(__file__).parents[2]
@@ -220,7 +222,7 @@ def test_an_index_is_exchanged_under_a_reader_that_goes_on_reading(
         reader.execute("EXECUTE near")
         long_reader.execute("SELECT count(*) FROM restaurants")
         waits = "SELECT FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid)) AND query LIKE %s"
-        with in_background(lambda: migrate.upgrade(fresh_database)) as migrator:
+        with in_background(lambda: migrate.upgrade(fresh_database, "0004")) as migrator:
             try:
                 wait_until(watcher, waits, long_reader.info.backend_pid, "DROP INDEX%", alive=migrator.is_alive)
                 reader.execute("EXECUTE near")
@@ -248,25 +250,97 @@ def test_an_index_that_a_writer_held_up_for_too_long_is_built_by_the_next_run(
 
 
 @pytest.mark.parametrize("direction", ["up", "down"])
+@pytest.mark.parametrize(("before", "after"), [("0003", "0004"), ("0005", "0006")])
 def test_a_run_that_was_killed_between_any_two_steps_is_made_good_by_the_next(
-    migrated_database: str, direction: str
+    migrated_database: str, before: str, after: str, direction: str
 ) -> None:
-    move, before, after = {"up": (migrate.upgrade, "0003", "0004"), "down": (migrate.downgrade, "0004", "0003")}[
-        direction
-    ]
+    migrate.downgrade(migrated_database, after)
+    (file,) = VERSIONS.glob(f"{after}_*.{direction}.sql")
     if direction == "down":
-        migrate.downgrade(migrated_database, "0003")
+        migrate.downgrade(migrated_database, before)
+        before, after = after, before
     expected = catalog(migrated_database)
-    steps = (VERSIONS / f"0004_ages_by_cell.{direction}.sql").read_text().split("\n\n")
+    steps = file.read_text().split("\n\n")
     for done in range(len(steps) + 1):
         migrate.upgrade(migrated_database, before)
         migrate.downgrade(migrated_database, before)
         with psycopg.connect(migrated_database, autocommit=True) as killed:
             for step in steps[:done]:
                 killed.execute(step.encode())
-        move(migrated_database, after)
+        (migrate.upgrade if direction == "up" else migrate.downgrade)(migrated_database, after)
         assert catalog(migrated_database) == expected
         assert migrate.current(migrated_database) == after
+
+
+SCHEMA = (
+    "INSERT INTO feature_schemas (fingerprint, user_features, restaurant_features, context_features, user_fills,"
+    " restaurant_fills) VALUES (repeat('0', 64), '{a}', '{b}', '{}', '{0}', '{0}')"
+)
+BEYOND = "INSERT INTO users SELECT 1, id, '{1}', '10000-01-01 00:00+00' FROM generate_series(1, 7) AS id"
+BEFORE = (
+    "INSERT INTO restaurants (schema_id, restaurant_id, latitude, longitude, h3_cell, features, event_ts)"
+    f" VALUES (1, -5, 13.75, 100.5, {degrees_to_cell(13.75, 100.5)}, '{{1}}', '0044-03-15 12:00+00 BC')"
+)
+
+
+@pytest.mark.parametrize("settings", ["-c timezone=Pacific/Kiritimati", "-c datestyle=German -c timezone=US/Hawaii"])
+def test_times_that_no_calendar_holds_are_told_with_what_mends_them_and_nothing_is_changed(
+    fresh_database: str, settings: str
+) -> None:
+    dsn = psycopg.conninfo.make_conninfo(fresh_database, options=settings)
+    migrate.upgrade(dsn, "0005")
+    before = catalog(dsn)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for statement in (SCHEMA, BEYOND, BEFORE):
+            connection.execute(statement.encode())
+    with pytest.raises(StoreError) as refused:
+        migrate.upgrade(dsn)
+    assert "users (7 rows, ids 1, 2, 3, 4, 5, ...)" in str(refused.value)
+    assert "restaurants (1 rows, ids -5)" in str(refused.value)
+    assert (catalog(dsn), migrate.current(dsn)) == (before, "0005")
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        mends = re.findall(r"UPDATE .*?;", str(refused.value))
+        assert [connection.execute(mend.encode()).rowcount for mend in sorted(mends)] == [1, 7]
+    migrate.upgrade(dsn)
+    assert migrate.current(dsn) == migrate.head()
+
+
+def test_a_time_that_is_written_while_the_revision_begins_leaves_no_constraint_behind(
+    fresh_database: str, watcher: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate, "PATIENCE_S", float("inf"))
+    migrate.upgrade(fresh_database, "0005")
+    before = catalog(fresh_database)
+    waits = "SELECT FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid)) AND query LIKE 'ALTER TABLE users%%'"
+
+    def refused() -> None:
+        with pytest.raises(StoreError, match=r"users \(7 rows"):
+            migrate.upgrade(fresh_database)
+
+    with psycopg.connect(fresh_database) as writer:
+        writer.execute(SCHEMA)
+        writer.execute(BEYOND)
+        with in_background(refused) as migrator:
+            wait_until(watcher, waits, writer.info.backend_pid, alive=migrator.is_alive)
+            writer.commit()
+    assert (catalog(fresh_database), migrate.current(fresh_database)) == (before, "0005")
+
+
+def test_rows_are_checked_under_no_lock_that_readers_or_writers_wait_for(fresh_database: str) -> None:
+    migrate.upgrade(fresh_database, "0005")
+    modes = "SELECT DISTINCT mode FROM pg_locks WHERE pid = pg_backend_pid() AND relation = ANY (%s::regclass[])"
+    checked = "SELECT convalidated FROM pg_constraint WHERE conname = 'event_ts_is_in_the_calendar'"
+    held = []
+    for step in (VERSIONS / "0006_calendar.up.sql").read_text().split("\n\n"):
+        with psycopg.connect(fresh_database) as connection:
+            connection.execute(step.encode())
+            if "ADD CONSTRAINT" in step:
+                assert (True,) not in connection.execute(checked).fetchall()
+            if "VALIDATE" in step:
+                assert connection.execute(checked).fetchall() == [(True,), (True,)]
+                held += connection.execute(modes, (["users", "restaurants"],)).fetchall()
+    assert ("ShareUpdateExclusiveLock",) in held
+    assert {mode for (mode,) in held} <= {"AccessShareLock", "ShareUpdateExclusiveLock"}
 
 
 def test_the_script_for_a_dba_does_what_the_command_does(fresh_database: str, migrated_catalog: list[Any]) -> None:

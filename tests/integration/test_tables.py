@@ -115,8 +115,21 @@ def test_every_cell_of_a_place_is_taken_and_what_is_none_is_refused(store: psyco
                 store.execute("UPDATE restaurants SET latitude = 1, longitude = 2, h3_cell = %s", (wrong,))
 
 
-def test_an_event_time_stands_on_every_row(store: psycopg.Connection[Any]) -> None:
-    assert store.execute("SELECT count(*) FROM users WHERE event_ts IS NOT NULL").fetchone() == (1,)
-    for bad in ("infinity", "-infinity"):
-        with pytest.raises(errors.CheckViolation):
-            store.execute("UPDATE users SET event_ts = %s::timestamptz", (bad,))
+@pytest.mark.parametrize("table", ["users", "restaurants"])
+def test_an_event_time_stands_on_every_row_and_is_one_that_the_calendar_holds_whatever_a_session_is_set_to(
+    store: psycopg.Connection[Any], table: str
+) -> None:
+    assert store.execute(f"SELECT count(*) FROM {table} WHERE event_ts IS NOT NULL").fetchone() == (1,)
+    first, last = "0001-01-01 00:00:00+00", "9999-12-31 23:59:59.999999+00"
+    beyond = ["infinity", "-infinity", "10000-01-01 00:00:00+00", "290000-01-01 00:00:00+00", "4713-01-01 00:00+00 BC"]
+    for zone, style in (("UTC", "ISO"), ("Pacific/Kiritimati", "German"), ("US/Hawaii", "SQL, DMY")):
+        store.execute(f"SET timezone = '{zone}'; SET datestyle = '{style}'".encode())
+        update = f"UPDATE {table} SET event_ts = %s::timestamptz"
+        for held in (first, last):
+            store.execute(update, (held,))
+        for bad in (*beyond, None):
+            with pytest.raises((errors.CheckViolation, errors.NotNullViolation)):
+                store.execute(update, (bad,))
+        for moment, step in ((first, "-"), (last, "+")):
+            with pytest.raises(errors.CheckViolation):
+                store.execute(f"{update} {step} interval '1 microsecond'", (moment,))

@@ -36,6 +36,16 @@ def test_a_sound_folder_has_no_problems_and_is_summed_up(folder: Path) -> None:
         assert said in text
 
 
+def times_from(unit: Any, ticks: int) -> pl.Expr:
+    return (pl.int_range(pl.len()) + ticks).cast(pl.Date if unit == "d" else pl.Datetime(unit))
+
+
+@pytest.mark.parametrize("times", [pl.lit(None), times_from("d", 20_000), times_from("ns", 0), times_from("ms", -1)])
+def test_event_times_that_a_load_takes_are_no_problem(folder: Path, times: pl.Expr) -> None:
+    change(folder / USERS, event_ts=times)
+    assert problems(folder) == []
+
+
 def nan_at(rows: int) -> pl.Expr:
     return pl.when(pl.int_range(pl.len()) < rows).then(float("nan")).otherwise(pl.col("f03")).cast(pl.Float32)
 
@@ -45,6 +55,10 @@ def nan_at(rows: int) -> pl.Expr:
     [
         (lambda f: change(f / USERS, f03=nan_at(3)), f"{USERS}, column f03: NaN (3 rows)"),
         (lambda f: change(f / USERS, f04=pl.lit(np.inf)), f"{USERS}, column f04: infinite (50 rows)"),
+        (lambda f: change(f / USERS, event_ts=times_from("us", 2**62)), f"{USERS}, column event_ts: before year 1 or"),
+        (lambda f: change(f / USERS, event_ts=times_from("ms", -(2**62))), "after year 9999 (50 rows)"),
+        (lambda f: change(f / USERS, event_ts=times_from("d", 2_932_896)), "after year 9999 (49 rows)"),
+        (lambda f: change(f / USERS, event_ts=7), "column event_ts: must be a timestamp, not Int32"),
         (lambda f: change(f / USERS, f05=None), f"{USERS}, column f05: must hold numbers, not Null"),
         (lambda f: change(f / USERS, user_id=pl.lit(7)), f"{USERS}, column user_id: ids that occur more than once (49"),
         (lambda f: change(f / RESTAURANTS, latitude=pl.lit(91.0)), "column latitude: outside -90..90 (60 rows)"),
