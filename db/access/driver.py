@@ -11,7 +11,17 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from db.access.address import resolved
-from db.access.session import FILTER, NETWORK, SCHEMA, SINCE, command_settings, hidden, quoted, to_options
+from db.access.session import (
+    FILTER,
+    NETWORK,
+    SCHEMA,
+    SINCE,
+    command_settings,
+    hidden,
+    may_not_connect,
+    quoted,
+    to_options,
+)
 from db.statements import SQL
 from hexbite.errors import StoreError, StoreMisconfigured, StoreUnavailable
 
@@ -75,7 +85,14 @@ def connect(dsn: str, schema: str, *, autocommit: bool = False) -> psycopg.Conne
         options=to_options(settings, before=given.get("options", "")),
         **{name: value for name, value in wanted.items() if name not in given},
     )
-    connection = psycopg.connect(address, autocommit=True)
+    try:
+        connection = psycopg.connect(address, autocommit=True)
+    except psycopg.OperationalError as error:
+        # No code comes with what is refused at the start; the name of a right is the same in every language.
+        if "CONNECT" not in str(error):
+            raise
+        user = given.get("user", "")
+        raise StoreMisconfigured(may_not_connect(given.get("dbname", user), user)) from error
     for name in _OUTRANKED:
         connection.execute(sql.SQL("SET {} = {}").format(sql.Identifier(name), settings[name]))
     for version, statement in SINCE.items():

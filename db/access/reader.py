@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 import asyncpg
 
 from db.access.address import for_service
-from db.access.session import FILTER, NETWORK, READER, SINCE, hidden, quoted, read_settings
+from db.access.session import FILTER, NETWORK, READER, SINCE, hidden, may_not_connect, quoted, read_settings
 from hexbite.errors import StoreError, StoreMisconfigured, StoreTimeout, StoreUnavailable
 
 # The server ends a statement before the client stops waiting for it: a connection that is heard from stays sound.
@@ -43,8 +43,8 @@ _SOCKET_OPTIONS: Final = {
     "tcp_user_timeout": "TCP_USER_TIMEOUT",
 }
 
-# The server's function that checks a setting of ``role``: its errors tell of it.
-_STEP_DOWN: Final = "check_role"
+# The server's function that checks settings at the start of a session: what is refused there is ``role``.
+_STEP_DOWN: Final = "call_string_check_hook"
 
 # The server is not the one, or not the kind of one, that was asked for: there may be another.
 _ANOTHER_HOST: Final = (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched)
@@ -59,7 +59,8 @@ class Reader:
     def __init__(self, dsn: str, schema: str, timeout_s: float) -> None:
         parameters = for_service(dsn)
         self.schema = schema
-        self._user = parameters.get("user", "")
+        self._user = parameters["user"]
+        self._database = parameters.get("dbname") or self._user
         self._most_s = float(parameters.get("connect_timeout") or 0) or timeout_s
         self._hosts = _hosts(parameters)
         self._shuffles = parameters.get("load_balance_hosts") == "random"
@@ -72,7 +73,7 @@ class Reader:
             settings["options"] = options
         self._arguments: dict[str, Any] = {
             **{name: parameters[name] for name in _ARGUMENTS if name in parameters},
-            "database": parameters.get("dbname") or parameters.get("user"),
+            "database": self._database,
             "server_settings": settings | {"application_name": application},
             # Statements stay prepared for as long as the connection lives.
             "max_cached_statement_lifetime": 0,
@@ -129,6 +130,8 @@ class Reader:
                     f"the store's user may not read it: {error}; run, as the store's owner: "
                     f"GRANT {READER} TO {quoted(self._user)}"
                 )
+            case asyncpg.InsufficientPrivilegeError() if error.severity_en == "FATAL":
+                return StoreMisconfigured(may_not_connect(self._database, self._user))
             case asyncpg.InsufficientPrivilegeError():
                 tables = ", ".join(
                     f"{quoted(self.schema)}.{table}" for table in ("feature_schemas", "users", "restaurants")

@@ -85,6 +85,14 @@ def hidden(user: str) -> str:
     )
 
 
+def may_not_connect(database: str, user: str) -> str:
+    """What to say where a user is not let into a database."""
+    return (
+        f"user {quoted(user)} may not connect to database {quoted(database)}; run, as its owner: "
+        f"GRANT CONNECT ON DATABASE {quoted(database)} TO {quoted(user)}"
+    )
+
+
 def quoted(name: str) -> str:
     """A name as SQL takes it, whatever is in it."""
     return '"' + name.replace('"', '""') + '"'

@@ -210,7 +210,7 @@ NAMELESS = 54_321
 ASK = """
 import asyncio, sys
 from db.access.connections import Connections
-from hexbite.errors import StoreUnavailable
+from hexbite.errors import StoreError
 
 async def ask():
     async with Connections(sys.argv[1], most=1, timeout_s=10).lend() as connection:
@@ -218,7 +218,7 @@ async def ask():
 
 try:
     asyncio.run(ask())
-except StoreUnavailable as error:
+except StoreError as error:
     print(error)
 """
 

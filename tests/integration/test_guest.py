@@ -328,6 +328,13 @@ async def test_where_a_right_is_missing_the_error_names_the_grant_that_gives_it(
     with pytest.raises(StoreMisconfigured) as refused:
         await read(reader)
     mend(refused, 'GRANT SELECT ON "hexbite".restaurants, "hexbite".users TO hexbite_reader')
+    run(shop, "REVOKE CONNECT ON DATABASE shop FROM PUBLIC", "GRANT CONNECT ON DATABASE shop TO cy")
+    with pytest.raises(StoreMisconfigured) as refused:
+        status(reader)
+    assert grant_that(refused.value) == 'GRANT CONNECT ON DATABASE "shop" TO "bea"'
+    with pytest.raises(StoreMisconfigured) as refused:
+        await read(reader)
+    mend(refused, 'GRANT CONNECT ON DATABASE "shop" TO "bea"')
     with pytest.raises(SchemaError, match="db load"):
         await read(reader)
 

@@ -231,7 +231,7 @@ def test_an_index_is_exchanged_under_a_reader_that_goes_on_reading(
             finally:
                 long_reader.rollback()
         reader.execute("EXECUTE near")
-    assert migrate.current(fresh_database) == migrate.head()
+    assert migrate.current(fresh_database) == "0004"
 
 
 @pytest.mark.usefixtures("in_haste")
