@@ -23,7 +23,32 @@ def make_folder() -> Path:
     """In the supervisor, before it starts workers, which have its environment; gone when the supervisor has ended."""
     made = Path(tempfile.mkdtemp(prefix="hexbite-"))
     os.environ[_FOLDER] = str(made)
-    # For as long as this process lives: who cleans the folder of temporary files by age leaves a locked one alone.
-    fcntl.flock(os.open(made, os.O_RDONLY), fcntl.LOCK_SH)
+    _lock(made)
     atexit.register(shutil.rmtree, made, ignore_errors=True)
     return made
+
+
+class Keeper:
+    """Has in mind what was settled in the folder of a run, for whoever cleans it while the run goes on.
+
+    What workers count in it is theirs to bring back (`bento.telemetry.files`).
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._settled: dict[str, bytes] = {}
+
+    def keep(self) -> None:
+        """Note what is there, and write anew what is not any more: before a worker is started, and now and then."""
+        if not self._folder.is_dir():
+            self._folder.mkdir(mode=0o700, parents=True)
+            _lock(self._folder)
+        self._settled |= {file.name: file.read_bytes() for file in self._folder.glob("*.json")}
+        for name, content in self._settled.items():
+            if not (file := self._folder / name).exists():
+                file.write_bytes(content)
+
+
+def _lock(folder: Path) -> None:
+    # For as long as this process lives: who cleans the folder of temporary files by age leaves a locked one alone.
+    fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_SH)
