@@ -21,7 +21,7 @@ _USER_ID: Final = re.compile(r"u?(-?)0*([0-9]{1,19})", re.ASCII)
 
 
 def whole_to_int(value: object) -> object:
-    """``20.0`` is the integer 20: some clients know one kind of number. Anything else that is no whole float is returned.
+    """``20.0`` is the integer 20: some clients know one kind of number. What is no whole float is left as it is.
 
     Raises ValueError for a whole float that may stand for several integers.
     """
@@ -53,9 +53,7 @@ RestaurantId = Annotated[int, Field(strict=True, ge=_INT64[0], le=_INT64[-1])]
 #: Integers as the parser reads them, where they are; else each is looked at, which takes ten times as long.
 RestaurantIds = Annotated[
     Annotated[list[RestaurantId], Field(max_length=MAX_CANDIDATES_ASKED, fail_fast=True)]
-    | Annotated[
-        list[Annotated[RestaurantId, BeforeValidator(whole_to_int)]], Field(max_length=MAX_CANDIDATES_ASKED)
-    ],
+    | Annotated[list[Annotated[RestaurantId, BeforeValidator(whole_to_int)]], Field(max_length=MAX_CANDIDATES_ASKED)],
     Field(union_mode="left_to_right"),
     WithJsonSchema({"type": "array", "maxItems": MAX_CANDIDATES_ASKED, "items": _INT64_SCHEMA}),
 ]

@@ -98,13 +98,12 @@ def draw(document: _Json, model: str) -> str:
 def _operation(document: _Json, path: str, method: str, operation: _Json, parameters: list[_Json]) -> Operation:
     sent, asked, filled = [], None, path
     for parameter in parameters:
-        sent.append(_field(parameter["name"], parameter["schema"], parameter, is_required=True, where="in the path"))
-        filled = filled.replace(f"{{{parameter['name']}}}", parameter["example"])
+        in_path = f"{{{parameter['name']}}}"
+        sent.append(_field(in_path, parameter["schema"], parameter["description"], "in the path"))
+        filled = filled.replace(in_path, parameter["example"])
     if "requestBody" in operation:
         content = operation["requestBody"]["content"]["application/json"]
-        in_path = {one.name for one in sent}
-        schema = document["components"]["schemas"][_name(content["schema"])]
-        sent += [one for one in _fields(schema) if one.name not in in_path]
+        sent += _fields(document["components"]["schemas"][_name(content["schema"])])
         asked = _curl(filled, content["example"], has_key="security" in operation)
     answers = dict(operation["responses"])
     ((media_type, answer),) = answers.pop("200")["content"].items()
@@ -126,12 +125,12 @@ def _curl(path: str, example: _Json, *, has_key: bool) -> str:
 def _fields(schema: _Json) -> Iterator[Field]:
     required = schema.get("required", ())
     for name, described in schema.get("properties", {}).items():
-        yield _field(name, described, described, is_required=name in required)
+        default = "required" if name in required else json.dumps(described["default"]) if "default" in described else ""
+        yield _field(name, described, described.get("description", ""), default)
 
 
-def _field(name: str, schema: _Json, described: _Json, *, is_required: bool, where: str = "") -> Field:
-    default = "required" if is_required else json.dumps(schema["default"]) if "default" in schema else ""
-    return Field(name, _kind(schema), _span(schema), where or default, described.get("description", ""))
+def _field(name: str, schema: _Json, description: str, default: str) -> Field:
+    return Field(name, _kind(schema), _span(schema), default, description)
 
 
 def _kind(schema: _Json) -> str:
@@ -143,7 +142,7 @@ def _kind(schema: _Json) -> str:
     if "items" in schema:
         return f"array of {_kind(schema['items'])}"
     if isinstance(schema.get("additionalProperties"), Mapping):
-        return f"object of {_kind(schema['additionalProperties'])} by name"
+        return f"object, {_kind(schema['additionalProperties'])} by name"
     return "date and time, ISO 8601" if schema.get("format") == "date-time" else str(schema["type"])
 
 
@@ -171,8 +170,8 @@ def _reached(schemas: _Json, name: str) -> list[str]:
     """A schema and those that it refers to, in the order in which a reader meets them."""
     found = [name]
     for known in found:
-        for field in _fields(schemas[known]):
-            found += [other for other in schemas if other in field.kind.split() and other not in found]
+        words = {word for field in _fields(schemas[known]) for word in field.kind.split()}
+        found += [other for other in schemas if other in words and other not in found]
     return found
 
 

@@ -324,12 +324,17 @@ class Edge:
         return HTMLResponse(draw(self._document, self._lane.model), headers=PAGE_HEADERS)
 
     def _refuse_route(self, scope: Scope) -> Response | None:
-        """A refusal of a path or a method that the framework does not have; None for what it has."""
-        matches = [(route.matches(scope)[0], route) for route in self._application.routes]
+        """A refusal of a path or a method that the framework does not have; None for what it has.
+
+        What is mounted is the files of its page, which ours stands in place of.
+        """
+        routes = [route for route in self._application.routes if isinstance(route, Route)]
+        matches = [(route.matches(scope)[0], route) for route in routes]
         if any(match is Match.FULL for match, _ in matches):
             return None
-        partial = [route for match, route in matches if match is Match.PARTIAL and isinstance(route, Route)]
-        methods = sorted({method for route in partial for method in route.methods or ()})
+        methods = sorted(
+            {method for match, route in matches if match is Match.PARTIAL for method in route.methods or ()}
+        )
         return refuse(405, headers={"allow": ", ".join(methods)}) if methods else refuse(404)
 
     async def _pass_on(self, app: ASGIApp, scope: Scope, receive: Receive, reply: _Reply) -> None:
@@ -352,8 +357,11 @@ def _is_preflight(scope: Scope, headers: dict[bytes, bytes]) -> bool:
 
 
 def _is_json(headers: dict[bytes, bytes]) -> bool:
-    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
-    return encoding == b"identity" and headers.get(b"content-type", _JSON).partition(b";")[0].strip().lower() == _JSON
+    is_plain = (
+        headers.get(b"content-encoding", b"identity").strip().lower() == b"identity"
+        and headers.get(b"transfer-encoding", b"chunked").strip().lower() == b"chunked"
+    )
+    return is_plain and headers.get(b"content-type", _JSON).partition(b";")[0].strip().lower() == _JSON
 
 
 def _user_id(request: RecommendRequest, path_user_id: str) -> int:

@@ -22,7 +22,7 @@ PIECES: Final = {
     "circus.process:DEAD_OR_ZOMBIE": "which workers are dead; goes with manage_watchers",
     "circus.process:UNEXISTING": "which workers are dead; goes with manage_watchers",
     "uvicorn.config:HTTP_PROTOCOLS": "to read HTTP in our way; until `bentoml serve` passes uvicorn's `http` on",
-    "uvicorn.protocols.http.httptools_impl:HttpToolsProtocol": "what our way adds to; until uvicorn's issue 2722 is closed",
+    "uvicorn.protocols.http.httptools_impl:HttpToolsProtocol": "… which adds to it; until its issue 2722 is mended",
 }
 
 

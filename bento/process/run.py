@@ -7,8 +7,11 @@ import fcntl
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
+
+from bento.telemetry.files import restore
 
 _FOLDER: Final = "HEXBITE_RUN_FOLDER"
 
@@ -29,17 +32,17 @@ def make_folder() -> Path:
 
 
 class Keeper:
-    """Has in mind what was settled in the folder of a run, for whoever cleans it while the run goes on.
-
-    What workers count in it is theirs to bring back (`bento.telemetry.files`).
-    """
+    """Holds together the folder of a run that somebody cleans while the run goes on."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._settled: dict[str, bytes] = {}
 
-    def keep(self) -> None:
-        """Note what is there, and write anew what is not any more: before a worker is started, and now and then."""
+    def keep(self, workers: Iterable[int]) -> None:
+        """Note what is settled there, and write anew what is not there any more, what the workers count included.
+
+        Before a worker is started, which needs it, and now and then, for what one has counted that is about to end.
+        """
         if not self._folder.is_dir():
             self._folder.mkdir(mode=0o700, parents=True)
             _lock(self._folder)
@@ -47,6 +50,7 @@ class Keeper:
         for name, content in self._settled.items():
             if not (file := self._folder / name).exists():
                 file.write_bytes(content)
+        restore(self._folder, workers)
 
 
 def _lock(folder: Path) -> None:

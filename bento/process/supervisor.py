@@ -108,7 +108,7 @@ def install(drain_s: float, folder: Path) -> None:
                 if process.status in (DEAD_OR_ZOMBIE, UNEXISTING)
             }
             with suppress(OSError):  # no room, or cleaned at this very moment: at the next look
-                self._keeper.keep()
+                self._keeper.keep([process.pid for process in self._processes()])
             if self._pause.holds(dead):
                 return
             before = {process.pid for process in self._processes()}

@@ -79,4 +79,3 @@ def overlap(answered: Mapping[int, float], shadowed: Mapping[int, float]) -> flo
 def _logits_by_id(answer: Answer) -> dict[int, float]:
     ids = [restaurant["id"] for restaurant in answer.response["restaurants"]]
     return dict(zip(ids, answer.logits.tolist(), strict=True))
-

@@ -130,7 +130,7 @@ def text() -> bytes:
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if folder is None:  # in process, where the framework started no workers
         return generate_latest(REGISTRY)
-    files.restore(Path(folder))
+    files.restore(Path(folder), (worker.pid for worker in psutil.Process(os.getppid()).children()))
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # nor here
     return generate_latest(registry)
