@@ -274,11 +274,9 @@ def test_offers_in_a_row_are_answered_in_a_row(wire: Wire, offer: tuple[tuple[by
     ]
     with wire.connect() as connection, connection.makefile("rb") as stream:
         connection.sendall(b"".join(request.raw() for request in requests))
-        received = stream.read()  # until it is closed, as the last one asks
-    assert [line.split()[1] for line in received.splitlines() if line.startswith(b"HTTP/1.1 ")] == [
-        b"200", b"200", b"404", b"200", b"200",
-    ]  # fmt: skip
-    assert [part.count(b'"id"') for part in received.split(b"HTTP/1.1 ")[1:]] == [0, 1, 0, 2, 3]
+        answers = stream.read().split(b"HTTP/1.1 ")[1:]  # until it is closed, as the last one asks
+    assert [answer[:3] for answer in answers] == [b"200", b"200", b"404", b"200", b"200"]
+    assert [answer.count(b'"id"') for answer in answers] == [0, 1, 0, 2, 3]
 
 
 def test_what_follows_a_connect_is_no_request(wire: Wire) -> None:

@@ -325,6 +325,71 @@ def test_what_two_workers_count_adds_up_whichever_of_them_tells(told: Told) -> N
     assert told_by == [asked] * 10
 
 
+def pids_of(told: Told) -> list[int]:
+    """The workers that are alive."""
+    ready = {line["pid"] for line in told.lines() if line["message"].startswith("ready: model")}
+    return [pid for pid in ready if psutil.pid_exists(pid)]
+
+
+def folder_of_the_run(told: Told) -> Path:
+    return Path(psutil.Process(pids_of(told)[0]).environ()["PROMETHEUS_MULTIPROC_DIR"])
+
+
+def clean(folder: Path, *, is_whole: bool = True) -> None:
+    """As who cleans the folder of temporary files does, whoever writes in it meanwhile."""
+    if is_whole:
+        while folder.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+    else:
+        for file in folder.iterdir():
+            file.unlink(missing_ok=True)
+
+
+def counted(told: Told) -> set[float]:
+    """How many answers, by whichever worker tells."""
+    return {value(told.url, "hexbite_recommend_seconds_count") for _ in range(10)}
+
+
+@pytest.mark.parametrize("is_whole", [False, True], ids=["its files", "whole"])
+def test_what_was_counted_outlives_the_folder_that_it_is_counted_in(told: Told, is_whole: bool) -> None:
+    folder = folder_of_the_run(told)
+    (before,) = counted(told)
+    for _ in range(2):  # once more, after they were brought back
+        clean(folder, is_whole=is_whole)
+        assert counted(told) == {before}
+        assert value(told.url, "hexbite_connections", state="most") == WORKERS * 8
+        for user in range(20):
+            ask(told.url, user)
+        before += 20
+        assert counted(told) == {before}
+    until(lambda: (folder / "models.json").exists())
+
+
+def test_who_starts_in_place_of_a_dead_worker_finds_what_was_settled_in_a_folder_that_was_cleaned(told: Told) -> None:
+    clean(folder_of_the_run(told))
+    dead, *_ = pids_of(told)
+    os.kill(dead, signal.SIGKILL)
+    until(lambda: len(set(pids_of(told)) - {dead}) == WORKERS)
+    assert httpx.get(f"{told.url}/readyz").status_code == 200
+    (before,) = counted(told)
+    for user in range(20):
+        ask(told.url, user)
+    assert counted(told) == {before + 20}
+
+
+def test_what_cannot_be_told_is_an_error_in_the_one_form(told: Told) -> None:
+    broken = folder_of_the_run(told) / "counter_0.db"
+    broken.write_bytes(b"\x40" + bytes(7) + b"\x7f" * 56)
+    try:
+        refused = httpx.get(f"{told.url}/metrics")
+    finally:
+        broken.unlink()
+    assert refused.status_code == 500
+    assert refused.json()["error"]["code"] == "internal"
+    assert refused.headers["x-request-id"]
+    assert httpx.get(f"{told.url}/metrics").status_code == 200
+
+
 def test_a_killed_workers_gauges_vanish_when_its_successor_is_there(told: Told) -> None:
     def most() -> float:
         return value(told.url, "hexbite_connections", state="most")
@@ -345,62 +410,6 @@ def test_a_killed_workers_gauges_vanish_when_its_successor_is_there(told: Told) 
     assert 0 < value(told.url, "hexbite_in_flight_limit") <= WORKERS * 64
     assert value(told.url, "hexbite_ready") == 1
     assert value(told.url, "hexbite_recommend_seconds_count") >= counted  # what it counted is not lost
-
-
-def pids_of(told: Told) -> list[int]:
-    """The workers that are alive."""
-    ready = {line["pid"] for line in told.lines() if line["message"].startswith("ready: model")}
-    return [pid for pid in ready if psutil.pid_exists(pid)]
-
-
-@pytest.mark.parametrize("is_whole", [False, True], ids=["its files", "whole"])
-def test_what_was_counted_outlives_the_folder_that_it_is_counted_in(told: Told, is_whole: bool) -> None:
-    def counted() -> set[float]:
-        """By whichever worker tells."""
-        return {value(told.url, "hexbite_recommend_seconds_count") for _ in range(10)}
-
-    folder = Path(psutil.Process(pids_of(told)[0]).environ()["PROMETHEUS_MULTIPROC_DIR"])
-    (before,) = counted()
-    for _ in range(2):  # once more, after they were brought back
-        if is_whole:
-            shutil.rmtree(folder)
-        else:
-            for file in folder.iterdir():
-                file.unlink()
-        assert counted() == {before}
-        assert value(told.url, "hexbite_connections", state="most") == WORKERS * 8
-        for user in range(20):
-            ask(told.url, user)
-        before += 20
-        assert counted() == {before}
-    until(lambda: (folder / "models.json").exists())
-
-    # Who starts in place of a dead worker finds what was settled, and counts with the others.
-    shutil.rmtree(folder)
-    dead, *_ = pids_of(told)
-    os.kill(dead, signal.SIGKILL)
-    until(lambda: len(set(pids_of(told)) - {dead}) == WORKERS)
-    assert httpx.get(f"{told.url}/readyz").status_code == 200
-    (before,) = counted()
-    for user in range(20):
-        ask(told.url, user)
-    assert counted() == {before + 20}
-
-
-def test_what_cannot_be_told_is_an_error_in_the_one_form(told: Told) -> None:
-    folder = Path(psutil.Process(pids_of(told)[0]).environ()["PROMETHEUS_MULTIPROC_DIR"])
-    aside = folder.with_suffix(".aside")
-    folder.rename(aside)
-    try:
-        folder.touch()
-        refused = httpx.get(f"{told.url}/metrics")
-    finally:
-        folder.unlink()
-        aside.rename(folder)
-    assert refused.status_code == 500
-    assert refused.json()["error"]["code"] == "internal"
-    assert refused.headers["x-request-id"]
-    assert httpx.get(f"{told.url}/metrics").status_code == 200
 
 
 def test_the_service_answers_as_before_when_the_collector_goes_away(told: Told) -> None:
