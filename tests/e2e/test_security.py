@@ -235,7 +235,7 @@ def test_a_built_bento_holds_nothing_of_the_environment_that_it_was_built_in(lin
     }
     run("bentoml", "build", environment={**line.environment, **secrets, "BENTOML_HOME": str(home)})
     files = [path for path in home.rglob("*") if path.is_file()]
-    assert any(path.name == "bento.yaml" for path in files)
+    assert {"bento.yaml", "page.html.j2", "page.css"} <= {path.name for path in files}
     for path in (*files, ROOT / "bentofile.yaml"):
         holds = path.read_bytes()
         for part in (*PARTS, digest, "HEXBITE_METRICS=false"):
