@@ -55,7 +55,7 @@ _admission: Final = Admission(least=_LEAST_IN_FLIGHT, most=_settings.max_in_flig
 _run: Final = run.folder()
 _tags: Final = chosen(_settings) if _run is None else settled(_run)
 if _run is not None:
-    worker.have_no_websocket()
+    worker.pass_over_offers()
 
 # A model that is named, or frozen into a bento, stays for as long as the service runs.
 _follows_deployments: Final = _settings.model is None and built_with() is None
@@ -246,7 +246,7 @@ class Hexbite:
         if answer.truncated:
             headers.append((b"x-hexbite-truncated", f"nearest {_settings.max_candidates}".encode()))
         if self._answering.shadow is not None:
-            self._answering.shadow.offer(request, user_id, answer.response["restaurants"])
+            self._answering.shadow.offer(request, user_id, answer)
         return Answered(to_json(answer.response), headers, served.tag, answer.laps)
 
 

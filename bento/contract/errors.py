@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import logging
 from collections.abc import Mapping
 from typing import Final, NamedTuple
@@ -9,7 +10,7 @@ from typing import Final, NamedTuple
 from pydantic import ValidationError
 from starlette.responses import JSONResponse
 
-from bento.contract.models import ErrorDetail, ErrorResponse
+from bento.contract.models import FIRST_WAY, ErrorDetail, ErrorResponse
 from hexbite.errors import (
     ArtifactError,
     InvalidRequestError,
@@ -57,6 +58,15 @@ _TO_BE_MENDED: Final = (StoreMisconfigured, SchemaError, ModelStoreError, Artifa
 CODES: Final = (*(refusal.code for refusal in TABLE.values()), OVERLOADED.code, MISCONFIGURED.code)
 
 _HEADERS: Final = {429: {"retry-after": "1"}, 503: {"retry-after": "1"}, 401: {"www-authenticate": "Bearer"}}
+
+# Those of UTF-32 first: one of them begins as one of UTF-16 does.
+_BYTE_ORDER_MARKS: Final = {
+    "UTF-8": codecs.BOM_UTF8,
+    "UTF-32, little-endian": codecs.BOM_UTF32_LE,
+    "UTF-32, big-endian": codecs.BOM_UTF32_BE,
+    "UTF-16, little-endian": codecs.BOM_UTF16_LE,
+    "UTF-16, big-endian": codecs.BOM_UTF16_BE,
+}
 
 _LONGEST_MESSAGE: Final = 400
 _LONGEST_FIELD: Final = 200
@@ -107,14 +117,18 @@ def refuse_error(error: Exception, request_id: str) -> Refused:
     return refuse(500)
 
 
-def refuse_invalid(error: ValidationError) -> Refused:
+def refuse_invalid(error: ValidationError, body: bytes) -> Refused:
     """The answer to a body that is no request: what is wrong with the first field that is."""
-    detail = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    location = [str(part) for part in detail["loc"] if not str(part).startswith("function-")]
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    detail = next(detail for detail in errors if FIRST_WAY not in detail["loc"])
+    location = [str(part) for part in detail["loc"] if not str(part).startswith(("function-", "list["))]
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "missing":
         message = "is required"
     elif detail["type"] == "json_invalid":
+        marks = (name for name, mark in _BYTE_ORDER_MARKS.items() if body.startswith(mark))
+        if (name := next(marks, None)) is not None:
+            message = f"the body begins with a byte order mark ({name}); it must be UTF-8 without one"
         return refuse(400, message)
     if not location:
         return refuse(400, "the body must be a JSON object")

@@ -13,11 +13,28 @@ ROUTE: Final = "/recommend"
 MAX_CANDIDATES_ASKED: Final = 10_000
 
 _INT64: Final = range(-(2**63), 2**63)
+
+# From here on two integers are one and the same float: which of them was meant nobody can tell.
+_INEXACT: Final = 2**53
+
 _USER_ID: Final = re.compile(r"u?(-?)0*([0-9]{1,19})", re.ASCII)
 
 
+def whole_to_int(value: object) -> object:
+    """``20.0`` is the integer 20: some clients know one kind of number. What is no whole float is left as it is.
+
+    Raises ValueError for a whole float that may stand for several integers.
+    """
+    if not isinstance(value, float) or not value.is_integer():
+        return value
+    if abs(value) >= _INEXACT:
+        raise ValueError("must be written as an integer: with a point or an exponent it is exact only below 2^53")
+    return int(value)
+
+
 def parse_user_id(value: object) -> int:
-    """``7``, ``"7"``, ``"u7"`` and ``"u00007"`` are user 7. Raises ValueError for anything else."""
+    """``7``, ``7.0``, ``"7"``, ``"u7"`` and ``"u00007"`` are user 7. Raises ValueError for anything else."""
+    value = whole_to_int(value)
     if isinstance(value, str) and (found := _USER_ID.fullmatch(value)):
         value = int(found[1] + found[2])
     if isinstance(value, bool) or not isinstance(value, int) or value not in _INT64:
@@ -33,6 +50,17 @@ _INT64_SCHEMA: Final = {"type": "integer", "format": "int64", "minimum": _INT64[
 UserId = Annotated[int, BeforeValidator(parse_user_id), WithJsonSchema({"anyOf": [_INT64_SCHEMA, USER_ID_SCHEMA]})]
 RestaurantId = Annotated[int, Field(strict=True, ge=_INT64[0], le=_INT64[-1])]
 
+#: Integers as the parser reads them, where they are; else each is looked at, which takes ten times as long.
+RestaurantIds = Annotated[
+    Annotated[list[RestaurantId], Field(max_length=MAX_CANDIDATES_ASKED, fail_fast=True)]
+    | Annotated[list[Annotated[RestaurantId, BeforeValidator(whole_to_int)]], Field(max_length=MAX_CANDIDATES_ASKED)],
+    Field(union_mode="left_to_right"),
+    WithJsonSchema({"type": "array", "maxItems": MAX_CANDIDATES_ASKED, "items": _INT64_SCHEMA}),
+]
+
+#: What pydantic calls the first way, in an error of it: what counts is what the second says.
+FIRST_WAY: Final = "list[constrained-int]"
+
 
 class RecommendRequest(BaseModel):
     """Who asks, from where, and for what. Distances in metres, coordinates in degrees."""
@@ -45,12 +73,13 @@ class RecommendRequest(BaseModel):
     )
     latitude: float = Field(strict=True, ge=-90, le=90, allow_inf_nan=False, description="Degrees north.")
     longitude: float = Field(strict=True, ge=-180, le=180, allow_inf_nan=False, description="Degrees east.")
-    candidate_restaurant_ids: list[RestaurantId] | None = Field(
+    candidate_restaurant_ids: RestaurantIds | None = Field(
         None,
-        max_length=MAX_CANDIDATES_ASKED,
         description="Absent or null: every restaurant in range. Duplicates count once, unknown ids are skipped.",
     )
-    size: int = Field(20, strict=True, ge=1, le=1_000, description="At most so many restaurants.")
+    size: Annotated[int, BeforeValidator(whole_to_int)] = Field(
+        20, strict=True, ge=1, le=1_000, description="At most so many restaurants."
+    )
     max_dist: float = Field(5_000.0, strict=True, ge=0, le=50_000, allow_inf_nan=False, description="Metres.")
     sort_dist: bool = Field(False, strict=True, description="Nearest first instead of best first.")
     explain: bool = Field(False, strict=True, description="Adds `meta`, and `features` to each restaurant.")

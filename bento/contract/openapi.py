@@ -1,7 +1,7 @@
 """The service's OpenAPI document, drawn from the request and answer models and from the one table of errors.
 
-The framework's own knows one route, none of our headers and none of our errors. Its Swagger page reads ``/docs.json``,
-and reads 3.1, which is what pydantic's schemas are written for.
+The framework's own knows one route, none of our headers and none of our errors. The page at ``/`` is drawn from it. It
+is 3.1, which is what pydantic's schemas are written for.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from pydantic import Field
 from pydantic.json_schema import models_json_schema
 
-from bento.contract.errors import CODES, TABLE, refuse
+from bento.contract.errors import CODES, TABLE, refuse, refuse_overloaded
 from bento.contract.models import ROUTE, USER_ID_SCHEMA, ErrorResponse, RecommendRequest, RecommendResponse, UserId
 
 _Json = dict[str, Any]
@@ -40,6 +40,14 @@ _HEADERS: Final[dict[str, _Json]] = {
         "description": "Fields that are unknown and were ignored.",
         "schema": {"type": "string"},
     },
+    "Content-Encoding": {
+        "description": "Where the answer is large and the request's `Accept-Encoding` takes `gzip`.",
+        "schema": {"const": "gzip"},
+    },
+    "Vary": {
+        "description": "`Accept-Encoding`, where the answer is large enough to be compressed.",
+        "schema": {"type": "string"},
+    },
     "Retry-After": {
         "description": "Seconds after which to try again; absent where somebody has to mend the service first.",
         "schema": {"type": "integer", "minimum": 1},
@@ -51,6 +59,15 @@ _ALWAYS: Final = ("X-Request-Id", "X-Hexbite-Model")
 
 _EXAMPLE: Final = {"latitude": 13.75, "longitude": 100.5, "size": 2, "max_dist": 3000}
 _EXAMPLE_USER: Final = "u00007"
+_EXAMPLE_ANSWER: Final = {
+    "restaurants": [
+        {"id": 4711, "score": 0.8125, "displacement": 412.5},
+        {"id": 1234, "score": 0.7307, "displacement": 1830.25},
+    ]
+}
+
+#: Headers of a recommendation that not every one has.
+_AT_TIMES: Final = ("X-Hexbite-Truncated", "X-Hexbite-Warning", "Content-Encoding", "Vary")
 
 
 class RecommendRequestOfUser(RecommendRequest):
@@ -82,7 +99,8 @@ def document(
         ROUTE: {"post": _recommend(RecommendRequestOfUser, {"user_id": _EXAMPLE_USER} | _EXAMPLE)},
         f"{ROUTE}/{{user_id}}": {"parameters": [user], "post": _recommend(RecommendRequest, _EXAMPLE, refused=[404])},
         "/metrics": {"get": _plain("metrics", "Counts and times, in Prometheus' text format.")},
-        "/docs.json": {"get": _plain("document", "This document.", "application/json")},
+        "/docs.json": {"get": _plain("document", "The contract as an OpenAPI document.", "application/json")},
+        "/": {"get": _plain("page", "The contract as a page for people.", "text/html")},
     }
     components: _Json = {"schemas": _schemas(unknown_fields), "headers": _HEADERS}
     if api_keys:
@@ -125,7 +143,13 @@ def _schemas(unknown_fields: Literal["refuse", "warn"]) -> dict[str, _Json]:
 
 def _recommend(request: type[RecommendRequest], example: _Json, refused: Iterable[int] = ()) -> _Json:
     """The operation: who asks is told by a path or by the body of ``request``."""
-    answers = {200: _answer("Restaurants, best first.", RecommendResponse, "X-Hexbite-Truncated", "X-Hexbite-Warning")}
+    answers = {200: _answer("Restaurants, best first.", RecommendResponse, *_AT_TIMES)}
+    answers[200]["content"]["application/json"]["example"] = _EXAMPLE_ANSWER
+    answers |= {status: _refusal(status) for status in (*_REFUSED, *refused)}
+    # Two reasons, one status.
+    away = answers[503]["content"]["application/json"]
+    reasons = (away.pop("example"), json.loads(bytes(refuse_overloaded().body)))
+    away["examples"] = {reason["error"]["code"]: {"value": reason} for reason in reasons}
     return {
         "operationId": "recommend" if request is RecommendRequestOfUser else "recommend_user",
         "summary": "Rank the restaurants near a person, best first.",
@@ -133,7 +157,7 @@ def _recommend(request: type[RecommendRequest], example: _Json, refused: Iterabl
             "required": True,
             "content": {"application/json": {"schema": _ref("schemas", request.__name__), "example": example}},
         },
-        "responses": _by_status(answers | {status: _refusal(status) for status in (*_REFUSED, *refused)}),
+        "responses": _by_status(answers),
     }
 
 

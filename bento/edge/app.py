@@ -1,9 +1,9 @@
 """The outermost layer of the service: every request and answer passes here, outside the framework's own layers.
 
 `/recommend` is answered from here: the framework's way to an endpoint (spans, access log, metrics, a context, its own
-validation and errors) takes about a millisecond, several times what the answer itself takes. So are `/metrics` and
-`/docs.json`, which the framework would answer for its own endpoints only. Everything else (`/livez`, `/readyz`, …) goes
-on to the framework, whose errors get our one form.
+validation and errors) takes about a millisecond, several times what the answer itself takes. So are `/metrics`,
+`/docs.json` and `/`, which the framework would answer for its own endpoints only. Everything else (`/livez`, `/readyz`,
+…) goes on to the framework, whose errors get our one form.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Final, NamedTuple
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import ValidationError
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -35,7 +38,9 @@ from bento.contract.errors import (
 )
 from bento.contract.models import ROUTE, RecommendRequest, parse_user_id
 from bento.contract.openapi import document
+from bento.contract.page import PAGE_HEADERS, draw
 from bento.edge.admission import Admission
+from bento.edge.compression import LEAST_BYTES, accepts_gzip, compressed
 from bento.edge.keys import ApiKeys
 from bento.settings import Settings
 from bento.telemetry import metrics
@@ -45,11 +50,13 @@ from bento.telemetry.traces import Traces
 from hexbite.errors import InvalidRequestError
 
 _HEALTH: Final = frozenset({"/livez", "/readyz", "/healthz"})
-_DOCS: Final = frozenset({"/", "/docs.json"})
 
 _JSON: Final = b"application/json"
 
-_NOT_READY: Final = "not ready; the log says why"
+_CLOSE: Final = (b"connection", b"close")
+
+# What an error of the framework's says, where the table of errors says it of another.
+_SAID: Final = {400: "CORS allows no such origin, method or header here", 503: "not ready; the log says why"}
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
@@ -93,7 +100,9 @@ class EdgeInstaller:
     """
 
     def __init__(self, app: ASGIApp, *, lane: Lane, admission: Admission, settings: Settings) -> None:
-        self._app = app
+        # Where other origins may ask, the framework has its CORS right within: it is taken out, to stand at the edge.
+        self._cors = app if isinstance(app, CORSMiddleware) else None
+        self._app = app if self._cors is None else self._cors.app
         self._lane = lane
         self._admission = admission
         self._settings = settings
@@ -104,17 +113,48 @@ class EdgeInstaller:
             application: Starlette = scope["app"]
             if application.middleware_stack is None:
                 raise RuntimeError("the framework answers before its middleware stack is built")
-            application.middleware_stack = Edge(application, self._lane, self._admission, self._settings)
+            application.middleware_stack = Edge(application, self._cors, self._lane, self._admission, self._settings)
         await self._app(scope, receive, send)
 
 
-class Edge:
-    """The layer itself."""
+class _Reply:
+    """Sends one answer, with the headers that every answer carries."""
 
-    def __init__(self, application: Starlette, lane: Lane, admission: Admission, settings: Settings) -> None:
+    def __init__(self, send: Send, lane: Lane, request_id: bytes, *, closes: bool) -> None:
+        self._send = send
+        self._lane = lane
+        self._request_id = request_id
+        self.model = lane.model
+        self.closes = closes
+        self.has_begun = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.has_begun = True
+            head = [*message["headers"], (b"x-request-id", self._request_id), (b"x-hexbite-model", self.model.encode())]
+            # Who keeps a connection to a worker that is about to end learns it with an answer, and not by losing a
+            # request.
+            if (self.closes or self._lane.draining) and _CLOSE not in head:
+                head.append(_CLOSE)
+            message = dict(message, headers=head)
+        await self._send(message)
+
+
+class Edge:
+    """The layer itself; ``cors`` stands in it where other origins may ask."""
+
+    def __init__(
+        self,
+        application: Starlette,
+        cors: CORSMiddleware | None,
+        lane: Lane,
+        admission: Admission,
+        settings: Settings,
+    ) -> None:
         assert application.middleware_stack is not None
         self._app = application.middleware_stack
         self._application = application
+        self._cors = cors
         self._lane = lane
         self._admission = admission
         self._settings = settings
@@ -125,6 +165,12 @@ class Edge:
         self._document = document(
             version=hexbite.__version__, api_keys=bool(self._keys), unknown_fields=settings.unknown_fields
         )
+        own = (
+            ("/metrics", self._tell_metrics, settings.metrics),
+            ("/docs.json", self._tell_document, settings.docs),
+            ("/", self._tell_page, settings.docs),
+        )
+        self._own = {path: tell for path, tell, is_open in own if is_open}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -134,42 +180,59 @@ class Edge:
         headers: dict[bytes, bytes] = dict(scope["headers"])  # names in lower case, as ASGI has it
         given = headers.get(b"x-request-id", b"")
         request_id = given if _REQUEST_ID.fullmatch(given) else b"%032x" % _random.getrandbits(128)
+        app = self._app
+        if self._cors is not None:
+            if _is_preflight(scope, headers):
+                app = self._cors
+            else:
+                send = partial(self._cors.send, send=send, request_headers=Headers(scope=scope))
+        # Who asks before sending a body (Expect: 100-continue) sends none where that was not asked for: the next
+        # request is not its body. What follows a CONNECT is no request at all.
+        reply = _Reply(send, self._lane, request_id, closes=b"expect" in headers or scope["method"] == "CONNECT")
         path: str = scope["path"]
-        if path == ROUTE or path.startswith(f"{ROUTE}/"):
-            await self._recommend(scope, headers, receive, send, request_id)
-        elif (answer := await self._own(scope, headers)) is not None:
-            await answer(scope, receive, self._head_added(send, request_id, self._lane.model))
-        else:
-            await self._pass_on(scope, receive, send, request_id)
+        try:
+            if app is self._cors:  # a preflight carries no key
+                await self._pass_on(app, scope, receive, reply)
+            elif path == ROUTE or path.startswith(f"{ROUTE}/"):
+                await self._recommend(scope, headers, receive, reply, request_id)
+            elif (answer := await self._answer_other(scope, headers)) is not None:
+                await answer(scope, receive, reply)
+            else:
+                await self._pass_on(app, scope, receive, reply)
+        except Exception as error:
+            if reply.has_begun:  # half of it is sent
+                raise
+            await refuse_error(error, request_id.decode())(scope, receive, reply)
 
     async def _recommend(
-        self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send, request_id: bytes
+        self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, reply: _Reply, request_id: bytes
     ) -> None:
         """Answer `/recommend` and `/recommend/{user_id}`, and write down how that went."""
         started, started_ns = time.perf_counter(), time.time_ns()
         # Where there is no room now, a body need not be read to know it.
         answer = _OVERLOADED if self._admission.is_full() else await self._answer(scope, headers, receive, request_id)
         if isinstance(answer, Refused):
-            status, model = answer.status_code, self._lane.model
-            head, body, laps = [*answer.raw_headers], answer.body, []
-            if b"expect" in headers:
-                # Who asks before sending a body (Expect: 100-continue) sends none: the next request is not its body.
-                head.append((b"connection", b"close"))
+            status, head, body, laps = answer.status_code, answer.raw_headers, answer.body, []
             metrics.refusals(answer.code).inc()
         else:
-            status, model, laps = 200, answer.model, answer.laps
-            length = str(len(answer.body)).encode()
-            head, body = [(b"content-length", length), (b"content-type", _JSON), *answer.headers], answer.body
-        head += self._head(request_id, model)
-        await send({"type": "http.response.start", "status": status, "headers": head})
-        await send({"type": "http.response.body", "body": body})
+            status, body, laps = 200, answer.body, answer.laps
+            reply.model, reply.closes = answer.model, False
+            head = [(b"content-type", _JSON), *answer.headers]
+            if len(body) >= LEAST_BYTES:
+                head.append((b"vary", b"Accept-Encoding"))
+                if accepts_gzip(scope["headers"]):
+                    head.append((b"content-encoding", b"gzip"))
+                    body = await asyncio.to_thread(compressed, body)
+            head.append((b"content-length", str(len(body)).encode()))
+        await reply({"type": "http.response.start", "status": status, "headers": head})
+        await reply({"type": "http.response.body", "body": body})
         took_s = time.perf_counter() - started
-        metrics.recommend_seconds(str(status), model).observe(took_s)
+        metrics.recommend_seconds(str(status), reply.model).observe(took_s)
         trace_id = None
         if self._traces is not None:
-            trace_id = self._traces.record(headers, started, started_ns, took_s, status, model, laps)
+            trace_id = self._traces.record(headers, started, started_ns, took_s, status, reply.model, laps)
         if self._settings.access_log:
-            log_access(request_id.decode(), scope["method"], ROUTE, status, took_s, model, trace_id)
+            log_access(request_id.decode(), scope["method"], ROUTE, status, took_s, reply.model, trace_id)
 
     async def _answer(
         self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, request_id: bytes
@@ -184,24 +247,20 @@ class Edge:
             return refuse(405, headers={"allow": "POST"})
         if not _is_json(headers):
             return refuse(415)
-        is_read = False
+        body = None
         try:
             async with asyncio.timeout(self._settings.answer_timeout_s):
                 body = await self._read(headers, receive)
                 if body is None:
                     said = f"the body is larger than {self._settings.max_body_bytes} bytes"
                     return refuse(413, said)
-                is_read = True
-                if not body and b"upgrade" in headers:
-                    # The server does not read the body of a request that asks for HTTP/2 in passing (Upgrade: h2c).
-                    return refuse(400, "the body was lost to a request for an upgrade; ask without an Upgrade header")
                 return await self._work(body, path_user_id)
         except ClientDisconnect:
             return refuse(400, "the client went away before its body was complete")
         except ValidationError as error:
-            return refuse_invalid(error)
+            return refuse_invalid(error, body or b"")
         except Exception as error:  # noqa: BLE001 - one table answers for all of them, and logs what is ours
-            if isinstance(error, TimeoutError) and not is_read:
+            if isinstance(error, TimeoutError) and body is None:
                 # What comes after so late is not waited for.
                 said = f"the body did not arrive within {self._settings.answer_timeout_s:g} seconds"
                 return refuse(408, said, headers={"connection": "close"})
@@ -241,70 +300,68 @@ class Edge:
     def _may(self, headers: dict[bytes, bytes]) -> bool:
         return not self._keys or self._keys.admit(headers.get(b"authorization", b""))
 
-    async def _own(self, scope: Scope, headers: dict[bytes, bytes]) -> Response | None:
+    async def _answer_other(self, scope: Scope, headers: dict[bytes, bytes]) -> Response | None:
         """The answer to what is no recommendation and yet not the framework's; None for what is."""
         path = scope["path"]
         if path in _HEALTH:
             return self._refuse_route(scope)
         if not self._may(headers):
             return refuse(401)
-        closed = (path == "/metrics" and not self._settings.metrics) or (path in _DOCS and not self._settings.docs)
-        if path in ("/metrics", "/docs.json") and not closed:
+        if path in self._own:
             if scope["method"] not in ("GET", "HEAD"):
                 return refuse(405, headers={"allow": "GET, HEAD"})
-            if path == "/docs.json":
-                return JSONResponse(self._document)
-            return Response(await asyncio.to_thread(metrics.text), media_type=CONTENT_TYPE_LATEST)
-        return refuse(404) if closed else self._refuse_route(scope)
+            return await self._own[path]()
+        # Whatever else the framework has tells of the contract.
+        return refuse(404) if path == "/metrics" or not self._settings.docs else self._refuse_route(scope)
+
+    async def _tell_metrics(self) -> Response:
+        return Response(await asyncio.to_thread(metrics.text), media_type=CONTENT_TYPE_LATEST)
+
+    async def _tell_document(self) -> Response:
+        return JSONResponse(self._document)
+
+    async def _tell_page(self) -> Response:
+        return HTMLResponse(draw(self._document, self._lane.model), headers=PAGE_HEADERS)
 
     def _refuse_route(self, scope: Scope) -> Response | None:
-        """A refusal of a path or a method that the framework does not have; None for what it has."""
-        matches = [(route.matches(scope)[0], route) for route in self._application.routes]
+        """A refusal of a path or a method that the framework does not have; None for what it has.
+
+        What is mounted is the files of its page, which ours stands in place of.
+        """
+        routes = [route for route in self._application.routes if isinstance(route, Route)]
+        matches = [(route.matches(scope)[0], route) for route in routes]
         if any(match is Match.FULL for match, _ in matches):
             return None
-        partial = [route for match, route in matches if match is Match.PARTIAL and isinstance(route, Route)]
-        methods = sorted({method for route in partial for method in route.methods or ()})
+        methods = sorted(
+            {method for match, route in matches if match is Match.PARTIAL for method in route.methods or ()}
+        )
         return refuse(405, headers={"allow": ", ".join(methods)}) if methods else refuse(404)
 
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, request_id: bytes) -> None:
+    async def _pass_on(self, app: ASGIApp, scope: Scope, receive: Receive, reply: _Reply) -> None:
         """Let the framework answer. Its errors get our form: our words say as much as its own, and leak nothing."""
-        send = self._head_added(send, request_id, self._lane.model)
         status = 0
 
         async def send_on(message: Message) -> None:
             nonlocal status
             status = message.get("status", status)
             if status < 400:
-                await send(message)
+                await reply(message)
 
-        try:
-            await self._app(scope, receive, send_on)
-            answer = refuse(status, _NOT_READY if status == 503 else None) if status >= 400 else None
-        except Exception as error:
-            if 0 < status < 400:  # half of it is sent
-                raise
-            answer = refuse_error(error, request_id.decode())
-        if answer is not None:
-            await answer(scope, receive, send)
+        await app(scope, receive, send_on)
+        if status >= 400:
+            await refuse(status, _SAID.get(status))(scope, receive, reply)
 
-    def _head(self, request_id: bytes, model: str) -> _Headers:
-        """The headers that every answer carries."""
-        head = [(b"x-request-id", request_id), (b"x-hexbite-model", model.encode())]
-        # Who keeps a connection to a worker that is about to end learns it with an answer, and not by losing a request.
-        return [*head, (b"connection", b"close")] if self._lane.draining else head
 
-    def _head_added(self, send: Send, request_id: bytes, model: str) -> Send:
-        async def send_with_head(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message = dict(message, headers=[*message["headers"], *self._head(request_id, model)])
-            await send(message)
-
-        return send_with_head
+def _is_preflight(scope: Scope, headers: dict[bytes, bytes]) -> bool:
+    return scope["method"] == "OPTIONS" and b"origin" in headers and b"access-control-request-method" in headers
 
 
 def _is_json(headers: dict[bytes, bytes]) -> bool:
-    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
-    return encoding == b"identity" and headers.get(b"content-type", _JSON).partition(b";")[0].strip().lower() == _JSON
+    is_plain = (
+        headers.get(b"content-encoding", b"identity").strip().lower() == b"identity"
+        and headers.get(b"transfer-encoding", b"chunked").strip().lower() == b"chunked"
+    )
+    return is_plain and headers.get(b"content-type", _JSON).partition(b";")[0].strip().lower() == _JSON
 
 
 def _user_id(request: RecommendRequest, path_user_id: str) -> int:

@@ -21,7 +21,8 @@ PIECES: Final = {
     "bentoml._internal.utils.circus:Arbiter._stop_watchers": "ends listening in time; until circus does",
     "circus.process:DEAD_OR_ZOMBIE": "which workers are dead; goes with manage_watchers",
     "circus.process:UNEXISTING": "which workers are dead; goes with manage_watchers",
-    "uvicorn.config:WS_PROTOCOLS": "to have no WebSocket; until `bentoml serve` passes uvicorn's `ws` on",
+    "uvicorn.config:HTTP_PROTOCOLS": "to read HTTP in our way; until `bentoml serve` passes uvicorn's `http` on",
+    "uvicorn.protocols.http.httptools_impl:HttpToolsProtocol": "… which adds to it; until its issue 2722 is mended",
 }
 
 

@@ -7,8 +7,11 @@ import fcntl
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
+
+from bento.telemetry.files import restore
 
 _FOLDER: Final = "HEXBITE_RUN_FOLDER"
 
@@ -23,7 +26,33 @@ def make_folder() -> Path:
     """In the supervisor, before it starts workers, which have its environment; gone when the supervisor has ended."""
     made = Path(tempfile.mkdtemp(prefix="hexbite-"))
     os.environ[_FOLDER] = str(made)
-    # For as long as this process lives: who cleans the folder of temporary files by age leaves a locked one alone.
-    fcntl.flock(os.open(made, os.O_RDONLY), fcntl.LOCK_SH)
+    _lock(made)
     atexit.register(shutil.rmtree, made, ignore_errors=True)
     return made
+
+
+class Keeper:
+    """Holds together the folder of a run that somebody cleans while the run goes on."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._settled: dict[str, bytes] = {}
+
+    def keep(self, workers: Iterable[int]) -> None:
+        """Note what is settled there, and write anew what is not there any more, what the workers count included.
+
+        Before a worker is started, which needs it, and now and then, for what one has counted that is about to end.
+        """
+        if not self._folder.is_dir():
+            self._folder.mkdir(mode=0o700, parents=True)
+            _lock(self._folder)
+        self._settled |= {file.name: file.read_bytes() for file in self._folder.glob("*.json")}
+        for name, content in self._settled.items():
+            if not (file := self._folder / name).exists():
+                file.write_bytes(content)
+        restore(self._folder, workers)
+
+
+def _lock(folder: Path) -> None:
+    # For as long as this process lives: who cleans the folder of temporary files by age leaves a locked one alone.
+    fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_SH)

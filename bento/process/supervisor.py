@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bentoml.exceptions import BentoMLConfigException
 
 from bento.process import private
+from bento.process.run import Keeper
 
 if TYPE_CHECKING:
     from circus.process import Process
@@ -69,8 +70,8 @@ class Pause:
         self._replacements = (self._replacements - set(dead)) | set(by)
 
 
-def install(drain_s: float, metrics: Path) -> None:
-    """In the process of the supervisor, before it makes its arbiter. Workers count in files in the folder ``metrics``.
+def install(drain_s: float, folder: Path) -> None:
+    """In the process of the supervisor, before it makes its arbiter. Workers count in files in the run's ``folder``.
 
     Raises SettingsError where a private piece is not where it was.
     """
@@ -82,11 +83,12 @@ def install(drain_s: float, metrics: Path) -> None:
         def __init__(self, watchers: list[Watcher], *arguments: Any, **options: Any) -> None:
             for watcher in watchers:
                 # The framework's folder is shared by all services of one BENTOML_HOME, and each that starts empties it.
-                watcher.env = dict(watcher.env or {}, PROMETHEUS_MULTIPROC_DIR=str(metrics))
+                watcher.env = dict(watcher.env or {}, PROMETHEUS_MULTIPROC_DIR=str(folder))
             super().__init__(watchers, *arguments, **options | {"check_delay": _LOOK_S})
             if missing := set(private.ATTRIBUTES) - vars(self).keys():
                 raise BentoMLConfigException(f"circus's arbiter has no {', '.join(sorted(missing))} any more")
             self._pause = Pause()
+            self._keeper = Keeper(folder)
 
         def initialize(self) -> None:
             for bound in self.sockets.values():
@@ -105,6 +107,8 @@ def install(drain_s: float, metrics: Path) -> None:
                 for process in self._processes()
                 if process.status in (DEAD_OR_ZOMBIE, UNEXISTING)
             }
+            with suppress(OSError):  # no room, or cleaned at this very moment: at the next look
+                self._keeper.keep([process.pid for process in self._processes()])
             if self._pause.holds(dead):
                 return
             before = {process.pid for process in self._processes()}

@@ -1,4 +1,4 @@
-"""A worker: what its server is not to speak, and how it ends."""
+"""A worker: what its server reads HTTP by, and how it ends."""
 
 from __future__ import annotations
 
@@ -20,16 +20,13 @@ _log = logging.getLogger("bentoml.hexbite")
 _MARGIN_S: Final = 0.5
 
 
-def have_no_websocket() -> None:
-    """Before the server is made: a request for a WebSocket is one like any other, which the edge refuses.
+def pass_over_offers() -> None:
+    """Before the server is made: an offer to speak another protocol changes nothing, nor is a WebSocket spoken."""
+    from uvicorn.config import HTTP_PROTOCOLS  # see `bento.process.private`, which asks first whether it is there
 
-    The server would take it away from the edge, and never answer one that has a body.
-    """
-    from uvicorn.config import WS_PROTOCOLS  # see `bento.process.private`, which asks first whether it is there
-
-    if "auto" not in WS_PROTOCOLS:
-        raise SettingsError("uvicorn chooses what speaks WebSocket in another way than it did")
-    WS_PROTOCOLS["auto"] = WS_PROTOCOLS["none"]
+    if "auto" not in HTTP_PROTOCOLS:
+        raise SettingsError("uvicorn chooses what reads HTTP in another way than it did")
+    HTTP_PROTOCOLS["auto"] = "bento.process.offers:Protocol"
 
 
 def drain_at_sigterm(drain_s: float, begin: Callable[[], None]) -> None:

@@ -16,7 +16,7 @@ from hexbite.artifact import Artifact
 from hexbite.cover import circle_to_intervals
 from hexbite.features import FeatureSchema, Matrix
 from hexbite.geo import Metres, distances_m
-from hexbite.ranker import Scorer, logits_to_scores, nearest, order
+from hexbite.ranker import Logits, Scorer, logits_to_scores, nearest, order
 
 # What the store counts event times from.
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
@@ -40,9 +40,13 @@ class Freshness(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The response, in the form of `bento.contract.models.RecommendResponse`, and what is to be told of it."""
+    """The response, in the form of `bento.contract.models.RecommendResponse`, and what is to be told of it.
+
+    ``logits`` are those of its restaurants: scores that saturate are alike.
+    """
 
     response: dict[str, Any]
+    logits: Logits
     truncated: bool
     cold_start: bool
     in_range: int
@@ -102,7 +106,8 @@ class Recommender:
         clock.lap("score")
 
         best = order(ids, logits, distance_m, size=request.size, by_distance=request.sort_dist)
-        scores = logits_to_scores(logits[best])
+        logits = logits[best]
+        scores = logits_to_scores(logits)
         ranked: list[dict[str, Any]] = [
             {"id": id_, "score": score, "displacement": metres}
             for id_, score, metres in zip(ids[best].tolist(), scores.tolist(), distance_m[best].tolist(), strict=True)
@@ -140,7 +145,7 @@ class Recommender:
             }
         oldest_age_s = float(ages_s[best].max()) if len(best) else None
         freshness = Freshness(snapshot.user_age_s(), oldest_age_s, is_user_stale, int(stale.sum()))
-        return Answer(response, read.truncated, is_cold, len(read.in_range), freshness, clock.laps)
+        return Answer(response, logits, read.truncated, is_cold, len(read.in_range), freshness, clock.laps)
 
     def _user(self, snapshot: Snapshot) -> tuple[Matrix, bool, bool]:
         """The user's features ``(U,)``; whether they are the mean user's, and whether because the row is too old."""

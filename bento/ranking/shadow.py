@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 from bento.contract.models import RecommendRequest
+from bento.ranking.recommend import Answer
 from bento.ranking.served import Served
 from bento.telemetry import metrics
 
@@ -14,6 +16,9 @@ from bento.telemetry import metrics
 _log = logging.getLogger("bentoml.hexbite")
 
 _TOP: Final = 10
+
+# Of a logit, much less than a model means by it.
+_ROUNDING: Final = 1e-9
 
 
 class Shadow:
@@ -26,16 +31,17 @@ class Shadow:
         self.served = served
         self._task: asyncio.Task[None] | None = None
 
-    def offer(self, request: RecommendRequest, user_id: int, ranked: list[dict[str, Any]]) -> None:
+    def offer(self, request: RecommendRequest, user_id: int, answer: Answer) -> None:
         """Score the restaurants of an answer, as soon as the answer is on its way."""
-        if not ranked:
+        if not answer.response["restaurants"]:
             return
         if self._task is not None and not self._task.done():
             metrics.shadow("dropped").inc()
             return
-        self._task = asyncio.create_task(self._score(request, user_id, ranked))
+        self._task = asyncio.create_task(self._score(request, user_id, answer))
 
-    async def _score(self, request: RecommendRequest, user_id: int, ranked: list[dict[str, Any]]) -> None:
+    async def _score(self, request: RecommendRequest, user_id: int, answer: Answer) -> None:
+        ranked = answer.response["restaurants"]
         asked = request.model_copy(
             update={
                 "candidate_restaurant_ids": [restaurant["id"] for restaurant in ranked],
@@ -45,15 +51,31 @@ class Shadow:
             }
         )
         try:
-            answer = await self.served.recommender.answer(asked, user_id)
+            mine = await self.served.recommender.answer(asked, user_id)
         except Exception as error:  # noqa: BLE001 - nobody waits for it: counted and logged
             metrics.shadow("failed").inc()
             _log.warning("shadow model %s: %s", self.served.tag, error)
             return
-        scores = {restaurant["id"]: restaurant["score"] for restaurant in answer.response["restaurants"]}
+        scores = {restaurant["id"]: restaurant["score"] for restaurant in mine.response["restaurants"]}
         for restaurant in ranked:
             if restaurant["id"] in scores:
                 metrics.shadow_score_difference.observe(abs(scores[restaurant["id"]] - restaurant["score"]))
-        first = {restaurant["id"] for restaurant in ranked[:_TOP]}
-        metrics.shadow_overlap.observe(len(first.intersection(list(scores)[:_TOP])) / len(first))
+        metrics.shadow_overlap.observe(overlap(_logits_by_id(answer), _logits_by_id(mine)))
         metrics.shadow("scored").inc()
+
+
+def overlap(answered: Mapping[int, float], shadowed: Mapping[int, float]) -> float:
+    """The share of the first ten by one model that another has among its first ten; both are logits by id.
+
+    Whoever scores as well as the tenth is among the first: who of them comes before whom is no matter of a model. As
+    well is what differs by rounding, which depends on how many restaurants are scored at once.
+    """
+    first = sorted(answered, key=lambda id_: answered[id_], reverse=True)[:_TOP]
+    tenth = sorted(shadowed.values(), reverse=True)[:_TOP][-1:]
+    agreed = [id_ for id_ in first if id_ in shadowed and shadowed[id_] >= tenth[0] - _ROUNDING * max(1, abs(tenth[0]))]
+    return len(agreed) / len(first)
+
+
+def _logits_by_id(answer: Answer) -> dict[int, float]:
+    ids = [restaurant["id"] for restaurant in answer.response["restaurants"]]
+    return dict(zip(ids, answer.logits.tolist(), strict=True))

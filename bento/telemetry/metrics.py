@@ -12,6 +12,8 @@ import psutil
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from bento.telemetry import files
+
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _STAGE_SECONDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 _RESTAURANTS: Final = (0, 1, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
@@ -119,14 +121,16 @@ def forget_the_dead() -> None:
 
 def _pids() -> Iterator[int]:
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    files = Path(folder).glob("gauge_live*_*.db") if folder else ()
-    yield from {int(file.stem.rpartition("_")[2]) for file in files}
+    found = Path(folder).glob("gauge_live*_*.db") if folder else ()
+    yield from {int(file.stem.rpartition("_")[2]) for file in found}
 
 
 def text() -> bytes:
     """All metrics of all workers, in Prometheus's text form."""
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:  # in process, where the framework started no workers
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if folder is None:  # in process, where the framework started no workers
         return generate_latest(REGISTRY)
+    files.restore(Path(folder), (worker.pid for worker in psutil.Process(os.getppid()).children()))
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # nor here
     return generate_latest(registry)

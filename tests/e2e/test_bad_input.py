@@ -27,8 +27,8 @@ def wire(url: str) -> Iterator[Wire]:
 
 @pytest.fixture(scope="module")
 def hasty(line: Line) -> Iterator[Wire]:
-    """To a service that gives a request one second in all."""
-    with serve({**line.environment, "HEXBITE_REQUEST_TIMEOUT_S": "1"}) as url:
+    """To a service that gives a request one second in all, and shows no documents."""
+    with serve({**line.environment, "HEXBITE_REQUEST_TIMEOUT_S": "1", "HEXBITE_DOCS": "false"}) as url:
         yield Wire(url)
 
 
@@ -142,6 +142,14 @@ def test_a_body_that_is_no_json_object_in_utf_8_is_refused(wire: Wire, sent: byt
     assert (answer.status, answer.error["field"]) == (400, None)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_a_byte_order_mark_is_named(wire: Wire, encoding: str) -> None:
+    for sent in (body().decode(), "", "nonsense"):
+        answer = ask(wire, f"\ufeff{sent}".encode(encoding))
+        assert (answer.status, answer.error["field"]) == (400, None)
+        assert f"byte order mark ({encoding[:6].upper().rstrip('-')}" in str(answer.error["message"])
+
+
 def test_other_content_types_are_refused_and_json_is_taken_however_it_is_written(wire: Wire) -> None:
     for refused in (b"", b"text/json", b"application/jsonx", b"application/json, text/plain", b"\xff", b"*/*"):
         assert ask(wire, body(), headers=((b"content-type", refused),)).status == 415
@@ -224,16 +232,120 @@ def test_a_body_that_drips_is_given_up_within_the_budget(hasty: Wire) -> None:
     assert_well(hasty)
 
 
-@pytest.mark.parametrize("chunks", [None, 1])
-def test_a_body_that_a_request_for_an_upgrade_took_away_is_named(wire: Wire, chunks: int | None) -> None:
-    # Java's own client asks so, as long as it is not told to speak HTTP/1.1.
-    upgrade = ((b"connection", b"Upgrade, HTTP2-Settings"), (b"upgrade", b"h2c"), (b"http2-settings", b"AAMAAABk"))
+# As Java's own client and `curl --http2` offer HTTP/2, and others.
+OFFERS = {
+    "http/2": ((b"connection", b"Upgrade, HTTP2-Settings"), (b"upgrade", b"h2c"), (b"http2-settings", b"AAMAAABk")),
+    "websocket": ((b"connection", b"Upgrade"), (b"upgrade", b"websocket"), (b"sec-websocket-key", b"eA==")),
+    "tls": ((b"upgrade", b"TLS/1.0"), (b"connection", b"keep-alive"), (b"connection", b"upgrade")),
+    "unheard of": ((b"CONNECTION", b"x-hop,UPGRADE"), (b"UPGRADE", b"foo/2, bar")),
+}
+
+
+@pytest.mark.parametrize("chunks", [None, 7], ids=["length", "chunked"])
+@pytest.mark.parametrize("blanks", [0, 300_000], ids=["small", "large"])
+@pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS)
+def test_an_offer_to_speak_another_protocol_changes_nothing(
+    wire: Wire, offer: tuple[tuple[bytes, bytes], ...], blanks: int, chunks: int | None
+) -> None:
+    sent = body(size="2")[:-1] + b" " * blanks + b"}"
+    offering = Request(body=sent, headers=JSON + offer, chunks=chunks).raw()
+    expected = restaurants(ask(wire, body(size="2")))
     with wire.connect() as connection:
-        connection.sendall(Request(body=body(), headers=JSON + upgrade, chunks=chunks).raw())
+        for parts in ([offering], [offering[:60], offering[60:-20], offering[-20:]]):  # over one connection
+            for part in parts:
+                connection.sendall(part)
+                time.sleep(0.02)
+            answer, closes = read(connection, "POST", time.perf_counter())
+            judge(answer)
+            assert restaurants(answer) == expected
+            assert not closes
+        connection.sendall(Request(body=body(size="2")).raw())
+        assert restaurants(read(connection, "POST", time.perf_counter())[0]) == expected
+
+
+@pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS)
+def test_offers_in_a_row_are_answered_in_a_row(wire: Wire, offer: tuple[tuple[bytes, bytes], ...]) -> None:
+    requests = [
+        Request(b"/livez", method="GET", headers=offer),
+        Request(body=body(size="1"), headers=JSON + offer),
+        Request(b"/nothing", method="GET", headers=offer),
+        Request(body=body(size="2"), headers=JSON + offer, chunks=3),
+        Request(body=body(size="3"), headers=(*JSON, *offer, (b"connection", b"close"))),
+    ]
+    with wire.connect() as connection, connection.makefile("rb") as stream:
+        connection.sendall(b"".join(request.raw() for request in requests))
+        answers = stream.read().split(b"HTTP/1.1 ")[1:]  # until it is closed, as the last one asks
+    assert [answer[:3] for answer in answers] == [b"200", b"200", b"404", b"200", b"200"]
+    assert [answer.count(b'"id"') for answer in answers] == [0, 1, 0, 2, 3]
+
+
+def test_what_follows_a_connect_is_no_request(wire: Wire) -> None:
+    with wire.connect() as connection:
+        connection.sendall(b"CONNECT /recommend HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer, closes = read(connection, "POST", time.perf_counter())
+    judge(answer)
+    assert (answer.status, closes) == (405, True)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("POST", b"/recommend/7", ((b"content-type", b"text/plain"),), 415),
+        ("PUT", b"/recommend/7", JSON, 405),
+        ("POST", b"/recommend/7/8", JSON, 404),
+        ("POST", b"/metrics", JSON, 405),
+        ("POST", b"/docs.json", JSON, 405),
+        ("POST", b"/", JSON, 405),
+        ("POST", b"/livez", JSON, 405),
+        ("DELETE", b"/schema.json", JSON, 405),
+        ("POST", b"/nothing", JSON, 404),
+    ],
+)
+def test_who_would_send_a_body_and_is_refused_before_finds_the_connection_closed(
+    wire: Wire, method: str, path: bytes, headers: tuple[tuple[bytes, bytes], ...], status: int
+) -> None:
+    waiting = Request(path, body(), (*headers, (b"expect", b"100-continue")), method).raw()
+    with wire.connect() as connection:
+        connection.sendall(waiting[: -len(body())])
+        answer, closes = read(connection, method, time.perf_counter())
+        judge(answer)
+        assert (answer.status, closes) == (status, True)
+        assert answer.headers["connection"] == "close"
+
+
+def test_who_would_send_a_body_and_is_welcome_keeps_the_connection(wire: Wire) -> None:
+    waiting = Request(body=body(), headers=(*JSON, (b"expect", b"100-continue"))).raw()
+    with wire.connect() as connection:
+        for _ in range(2):
+            connection.sendall(waiting[: -len(body())])
+            assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            connection.sendall(body())
+            answer, closes = read(connection, "POST", time.perf_counter())
+            assert restaurants(answer)
+            assert not closes
+
+
+@pytest.mark.parametrize("coding", [b"gzip, chunked", b"deflate, chunked"])
+def test_a_body_that_is_encoded_on_its_way_is_refused(wire: Wire, coding: bytes) -> None:
+    chunked = Request(body=body(), chunks=1).raw().replace(b"chunked", coding)
+    with wire.connect() as connection:
+        connection.sendall(chunked)
         answer, _ = read(connection, "POST", time.perf_counter())
     judge(answer)
-    assert answer.status == 400
-    assert "upgrade" in str(answer.error["message"])
+    assert answer.status == 415
+
+
+@pytest.mark.parametrize(
+    "path", [b"/", b"/docs.json", b"/schema.json", b"/static_content/index.css", b"/docs", b"/recommend/7/docs.json"]
+)
+def test_where_the_documents_are_closed_nothing_tells_of_the_contract(hasty: Wire, path: bytes) -> None:
+    for method in ("GET", "HEAD", "POST"):
+        answer = hasty.ask(Request(path, method=method))
+        judge(answer, method)
+        assert answer.status == 404
+    for path_that_stays in (b"/livez", b"/readyz", b"/healthz", b"/metrics"):
+        assert hasty.ask(Request(path_that_stays, method="GET")).status == 200
+    assert restaurants(ask(hasty, body()))
 
 
 def faults(wire: Wire) -> list[bytes]:

@@ -1,5 +1,6 @@
 """`/recommend` over real HTTP: the contract of requests, answers and errors."""
 
+import gzip
 import json
 from typing import Any
 
@@ -124,6 +125,40 @@ def test_explain_adds_meta_and_features(client: httpx.Client, line: Line, world:
     assert [{key: r[key] for key in ("id", "score", "displacement")} for r in restaurants] == plain
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"size": 7.0},
+        {"size": 1e1},
+        {"user_id": 7.0},
+        {"candidate_restaurant_ids": [275.0, 3.0, -0.0]},
+        {"candidate_restaurant_ids": [1, 2, 275.0, -5, 2.0**53 - 1]},
+    ],
+    ids=str,
+)
+def test_a_whole_number_with_a_point_is_an_integer(client: httpx.Client, fields: dict[str, Any]) -> None:
+    whole = json.loads(json.dumps(fields), parse_float=lambda written: int(float(written)))
+    assert "." in json.dumps(fields) and "." not in json.dumps(whole)
+    everywhere = {"max_dist": 50_000}
+    assert ask(client, **everywhere, **fields) == ask(client, **everywhere, **whole)
+
+
+@pytest.mark.parametrize("written", ["9007199254740993.0", "9007199254740992.0", "-1e16", "1e300"])
+def test_a_float_that_may_be_several_integers_is_refused_and_says_so(client: httpx.Client, written: str) -> None:
+    for field, value in (("user_id", written), ("size", written), ("candidate_restaurant_ids", f"[1.0, 2, {written}]")):
+        body = json.dumps(HERE)[:-1] + f', "{field}": {value}}}'
+        error = refusal(client.post("/recommend", content=body), 400)
+        assert error["field"] == field
+        assert "2^53" in error["message"]
+        assert error["message"].startswith(f"{field}.2: " if value.startswith("[") else f"{field}: ")
+
+
+def test_of_a_list_of_ids_the_first_that_is_none_is_named(client: httpx.Client) -> None:
+    for ids in ([1.0, 2, 20.5, "x"], [1, 2.0, "2", 1e300], [1, 2, True], [3.0, 2, None], [1.0, 2, 2**63]):
+        error = refusal(client.post("/recommend/7", json=HERE | {"candidate_restaurant_ids": ids}), 400)
+        assert error["message"].startswith("candidate_restaurant_ids.2: ")
+
+
 BAD = [
     ({"latitude": 90.1}, "latitude"),
     ({"latitude": None}, "latitude"),
@@ -203,6 +238,63 @@ def test_every_other_error_has_the_same_form(client: httpx.Client) -> None:
     assert refusal(client.post("/recommend/7", content=large, headers=headers), 413)["code"] == "too_large"
     drip = (large[i : i + 65536] for i in range(0, len(large), 65536))
     assert refusal(client.post("/recommend/7", content=drip, headers=headers), 413)["code"] == "too_large"
+
+
+LARGE = HERE | {"explain": True, "size": 1_000, "max_dist": 50_000}
+
+
+@pytest.mark.parametrize(
+    ("accepted", "is_compressed"),
+    [
+        ("gzip", True),
+        ("br, GZIP ; Q=0.5", True),
+        ("*", True),
+        ("identity;q=0, *;q=0.1", True),
+        ("gzip;q=0", False),
+        ("*, gzip;q=0.0", False),
+        ("*;q=0", False),
+        ("gzip;q=0.5, identity", False),
+        ("gzip;q=high", False),
+        ("br", False),
+        ("", False),
+    ],
+)
+def test_a_large_answer_is_compressed_for_whom_it_may_be(
+    client: httpx.Client, accepted: str, is_compressed: bool
+) -> None:
+    with client.stream("POST", "/recommend/7", json=LARGE, headers={"accept-encoding": accepted}) as answer:
+        raw = b"".join(answer.iter_raw())
+    assert answer.headers.get("content-encoding") == ("gzip" if is_compressed else None)
+    assert answer.headers["vary"] == "Accept-Encoding"
+    assert int(answer.headers["content-length"]) == len(raw)
+    restaurants = json.loads(gzip.decompress(raw) if is_compressed else raw)["restaurants"]
+    assert len(restaurants) == 1_000
+    assert (len(raw) < 200_000) == is_compressed
+
+
+def test_two_lines_of_what_is_accepted_are_one(client: httpx.Client) -> None:
+    headers = [("accept-encoding", "gzip"), ("accept-encoding", "br")]
+    assert client.post("/recommend/7", json=LARGE, headers=headers).headers["content-encoding"] == "gzip"
+
+
+def test_an_ordinary_answer_is_sent_as_it_is(client: httpx.Client) -> None:
+    for fields in ({}, {"explain": True}):
+        answer = client.post("/recommend/7", json=HERE | fields, headers={"accept-encoding": "gzip"})
+        assert "content-encoding" not in answer.headers
+        assert "vary" not in answer.headers
+    assert "access-control-allow-origin" not in client.get("/livez", headers={"origin": "https://a.example"}).headers
+
+
+def test_the_page_is_of_the_model_that_answers_and_asks_for_nothing_else(client: httpx.Client, line: Line) -> None:
+    page = client.get("/")
+    assert page.status_code == 200
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["content-security-policy"].startswith("default-src 'none'; style-src 'sha256-")
+    assert f"<code>{line.tag}</code>" in page.text
+    assert client.head("/").headers["content-length"] == str(len(page.content))
+    assert refusal(client.post("/"), 405)["code"] == "method_not_allowed"
+    # What the framework's page is made of is nobody's any more.
+    assert refusal(client.get("/static_content/index.css"), 404)["code"] == "not_found"
 
 
 def test_no_metric_label_takes_a_value_from_a_client(client: httpx.Client, line: Line) -> None:

@@ -25,6 +25,14 @@ from tests.e2e.homes import log_of, with_own_home
 HERE = {"latitude": 13.87, "longitude": 100.58}
 KEYS = [new_key() for _ in range(2)]
 
+PAGE = "https://page.example"
+CORS = (
+    "enabled=true",
+    f'access_control_allow_origins=["{PAGE}"]',
+    'access_control_allow_methods=["GET","POST"]',
+    'access_control_allow_headers=["authorization","content-type"]',
+)
+
 # Words that are in nothing but a secret: the parts of it that a careless message would show by itself.
 PASSWORD = "Ubiquitous#Wombat"
 PARTS = ("Ubiquitous", "Wombat")
@@ -47,8 +55,12 @@ def holds_none_of(parts: tuple[str, ...], *texts: str) -> None:
 
 @pytest.fixture(scope="module")
 def locked(line: Line) -> Iterator[str]:
-    """A service that two keys open, its metrics and documents among what they open."""
-    settings = {"HEXBITE_API_KEYS": ", ".join(digest for _, digest in KEYS), "HEXBITE_ACCESS_LOG": "true"}
+    """A service that two keys open, its metrics and documents among what they open, to pages of one origin too."""
+    settings = {
+        "HEXBITE_API_KEYS": ", ".join(digest for _, digest in KEYS),
+        "HEXBITE_ACCESS_LOG": "true",
+        "BENTOML_CONFIG_OPTIONS": " ".join(f"services.hexbite.http.cors.{option}" for option in CORS),
+    }
     with serve({**line.environment, **settings}) as url:
         yield url
 
@@ -105,6 +117,64 @@ def test_a_key_is_in_no_log_and_no_answer(locked: str, line: Line) -> None:
         shown = [client.post("/recommend/7", json=HERE | {"explain": True}).text, client.get("/").text]
         shown += [client.get(path).text for path in ("/metrics", "/docs.json", "/nothing")]
     holds_none_of((key, digest), *shown, log_of(line, locked).read_text())
+
+
+# --- from which pages ---
+
+
+@pytest.mark.parametrize(
+    "path", ["/recommend", "/recommend/7", "/metrics", "/docs.json", "/", "/livez", "/schema.json"]
+)
+def test_a_browser_may_ask_beforehand_without_a_key(locked: str, path: str) -> None:
+    asking = {
+        "origin": PAGE,
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "authorization, content-type",
+    }
+    allowed = httpx.options(locked + path, headers=asking)
+    assert allowed.status_code == 200
+    assert allowed.headers["access-control-allow-origin"] == PAGE
+    assert "POST" in allowed.headers["access-control-allow-methods"]
+    assert "authorization" in allowed.headers["access-control-allow-headers"].lower()
+    assert "Origin" in allowed.headers["vary"]
+    assert allowed.headers["x-request-id"]
+    for change in (
+        {"origin": "https://evil.example"},
+        {"access-control-request-method": "DELETE"},
+        {"access-control-request-headers": "x-other"},
+    ):
+        refused = httpx.options(locked + path, headers=asking | change)
+        assert refused.status_code == 400
+        assert refused.json()["error"]["code"] == "invalid"
+        assert "CORS" in refused.json()["error"]["message"]
+        assert "access-control-allow-origin" not in refused.headers
+
+
+def test_every_answer_tells_a_browser_whether_a_page_may_read_it_and_tells_it_once(locked: str) -> None:
+    large = HERE | {"explain": True, "size": 1_000, "max_dist": 50_000}
+    with httpx.Client(base_url=locked, headers={"authorization": f"Bearer {KEYS[0][0]}"}, timeout=30) as client:
+        for method, path, body, status in (
+            ("POST", "/recommend/7", HERE, 200),
+            ("POST", "/recommend/7", large, 200),
+            ("POST", "/recommend/7", {}, 400),
+            ("GET", "/recommend/7", None, 405),
+            ("OPTIONS", "/recommend/7", None, 405),
+            ("GET", "/nothing", None, 404),
+            *(
+                ("GET", path, None, 200)
+                for path in ("/metrics", "/docs.json", "/", "/schema.json", "/livez", "/readyz")
+            ),
+        ):
+            answer = client.request(method, path, json=body, headers={"origin": PAGE})
+            assert answer.status_code == status
+            assert answer.headers.get_list("access-control-allow-origin") == [PAGE]
+            encoded = ["Accept-Encoding"] if body is large else []
+            assert answer.headers.get_list("vary") == [", ".join([*encoded, "Origin"])]
+            foreign = client.request(method, path, json=body, headers={"origin": "https://evil.example"})
+            assert foreign.status_code == status
+            assert "access-control-allow-origin" not in foreign.headers
+    without_a_key = httpx.post(f"{locked}/recommend/7", json=HERE, headers={"origin": PAGE})
+    assert (without_a_key.status_code, without_a_key.headers["access-control-allow-origin"]) == (401, PAGE)
 
 
 # --- what is never told ---
@@ -166,7 +236,7 @@ def test_a_built_bento_holds_nothing_of_the_environment_that_it_was_built_in(lin
     }
     run("bentoml", "build", environment={**line.environment, **secrets, "BENTOML_HOME": str(home)})
     files = [path for path in home.rglob("*") if path.is_file()]
-    assert any(path.name == "bento.yaml" for path in files)
+    assert {"bento.yaml", "page.html.j2", "page.css"} <= {path.name for path in files}
     for path in (*files, ROOT / "bentofile.yaml"):
         holds = path.read_bytes()
         for part in (*PARTS, digest, "HEXBITE_METRICS=false"):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import threading
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
+import psutil
 import psycopg
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -266,6 +268,17 @@ def test_every_metric_of_the_service_shows(told: Told) -> None:
         assert shown[name].samples, name
 
 
+def test_a_shadow_that_is_the_same_model_agrees_whatever_the_order_of_the_answer(told: Told) -> None:
+    before = value(told.url, "hexbite_shadow_overlap_count"), value(told.url, "hexbite_shadow_overlap_sum")
+    for user in range(30):
+        body = HERE | {"size": 200, "max_dist": 50_000, "sort_dist": user % 2 == 0}
+        assert httpx.post(f"{told.url}/recommend/{user}", json=body, timeout=30).status_code == 200
+        time.sleep(0.02)
+    compared = value(told.url, "hexbite_shadow_overlap_count") - before[0]
+    assert compared > 10
+    until(lambda: value(told.url, "hexbite_shadow_overlap_count") == value(told.url, "hexbite_shadow_overlap_sum"))
+
+
 def test_no_label_of_a_metric_and_no_span_takes_a_value_from_a_client(told: Told, line: Line) -> None:
     headers = {"x-request-id": MARKER, "user-agent": MARKER, "host": MARKER, "authorization": MARKER, MARKER: MARKER}
     body = HERE | {MARKER: MARKER}
@@ -310,6 +323,71 @@ def test_what_two_workers_count_adds_up_whichever_of_them_tells(told: Told) -> N
     assert len(pids) == WORKERS
     told_by = [value(told.url, "hexbite_recommend_seconds_count", status="200") - before for _ in range(10)]
     assert told_by == [asked] * 10
+
+
+def pids_of(told: Told) -> list[int]:
+    """The workers that are alive."""
+    ready = {line["pid"] for line in told.lines() if line["message"].startswith("ready: model")}
+    return [pid for pid in ready if psutil.pid_exists(pid)]
+
+
+def folder_of_the_run(told: Told) -> Path:
+    return Path(psutil.Process(pids_of(told)[0]).environ()["PROMETHEUS_MULTIPROC_DIR"])
+
+
+def clean(folder: Path, *, is_whole: bool = True) -> None:
+    """As who cleans the folder of temporary files does, whoever writes in it meanwhile."""
+    if is_whole:
+        while folder.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+    else:
+        for file in folder.iterdir():
+            file.unlink(missing_ok=True)
+
+
+def counted(told: Told) -> set[float]:
+    """How many answers, by whichever worker tells."""
+    return {value(told.url, "hexbite_recommend_seconds_count") for _ in range(10)}
+
+
+@pytest.mark.parametrize("is_whole", [False, True], ids=["its files", "whole"])
+def test_what_was_counted_outlives_the_folder_that_it_is_counted_in(told: Told, is_whole: bool) -> None:
+    folder = folder_of_the_run(told)
+    (before,) = counted(told)
+    for _ in range(2):  # once more, after they were brought back
+        clean(folder, is_whole=is_whole)
+        assert counted(told) == {before}
+        assert value(told.url, "hexbite_connections", state="most") == WORKERS * 8
+        for user in range(20):
+            ask(told.url, user)
+        before += 20
+        assert counted(told) == {before}
+    until(lambda: (folder / "models.json").exists())
+
+
+def test_who_starts_in_place_of_a_dead_worker_finds_what_was_settled_in_a_folder_that_was_cleaned(told: Told) -> None:
+    clean(folder_of_the_run(told))
+    dead, *_ = pids_of(told)
+    os.kill(dead, signal.SIGKILL)
+    until(lambda: len(set(pids_of(told)) - {dead}) == WORKERS)
+    assert httpx.get(f"{told.url}/readyz").status_code == 200
+    (before,) = counted(told)
+    for user in range(20):
+        ask(told.url, user)
+    assert counted(told) == {before + 20}
+
+
+def test_what_cannot_be_told_is_an_error_in_the_one_form(told: Told) -> None:
+    broken = folder_of_the_run(told) / "counter_0.db"
+    broken.write_bytes(b"\x40" + bytes(7) + b"\x7f" * 56)
+    try:
+        refused = httpx.get(f"{told.url}/metrics")
+    finally:
+        broken.unlink()
+    assert refused.status_code == 500
+    assert refused.json()["error"]["code"] == "internal"
+    assert refused.headers["x-request-id"]
+    assert httpx.get(f"{told.url}/metrics").status_code == 200
 
 
 def test_a_killed_workers_gauges_vanish_when_its_successor_is_there(told: Told) -> None:

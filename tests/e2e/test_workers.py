@@ -119,13 +119,13 @@ def test_a_model_of_an_experiment_that_cannot_be_loaded_keeps_the_service_unread
 
 
 def test_a_service_that_misses_a_private_piece_of_a_library_refuses_to_start(line: Line, tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text("import uvicorn.config\ndel uvicorn.config.WS_PROTOCOLS\n")
+    (tmp_path / "sitecustomize.py").write_text("import uvicorn.config\ndel uvicorn.config.HTTP_PROTOCOLS\n")
     command = [sys.executable, "-m", "bentoml", "serve", "--port", "0"]
     environment = {**line.environment, "PYTHONPATH": str(tmp_path)}
     refused = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
     assert refused.returncode != 0
     assert (
-        "has no uvicorn.config:WS_PROTOCOLS, which Hexbite needs"
+        "has no uvicorn.config:HTTP_PROTOCOLS, which Hexbite needs"
         in (refused.stdout + refused.stderr).strip().splitlines()[-1]
     )
 

@@ -48,4 +48,4 @@ def test_nobody_else_reaches_into_a_library() -> None:
         for line in file.read_text().splitlines()
         if re.match(r"\s*(?:from|import) ", line) and private_parts.search(line)
     }
-    assert found == {"bento/process/supervisor.py", "bento/process/worker.py"}
+    assert found == {"bento/process/offers.py", "bento/process/supervisor.py", "bento/process/worker.py"}
