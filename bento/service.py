@@ -239,7 +239,7 @@ class Hexbite:
     async def _answer(self, request: RecommendRequest, user_id: int) -> Answered:
         headers = _check_fields(request)
         if self._answering is None:
-            raise self._fault
+            raise self._fault.with_traceback(None)
         served = self._answering.whose(user_id)
         answer = await served.recommender.answer(request, user_id)
         _count(request, answer)

@@ -77,7 +77,7 @@ def upgrade(dsn: str, revision: str = "head", *, schema: str = SCHEMA) -> None:
     """
     before = current(dsn, schema)
     _require_own(dsn, schema, before)
-    if revision == "head" and is_newer(before):
+    if revision == "head" and (before == head() or is_newer(before)):
         return
     with _errors():
         command.upgrade(_config(dsn, schema), revision)
@@ -87,7 +87,10 @@ def upgrade(dsn: str, revision: str = "head", *, schema: str = SCHEMA) -> None:
 
 def downgrade(dsn: str, revision: str, *, schema: str = SCHEMA) -> None:
     """Run the ways back down to a revision, ``base`` for all, ``-1`` for the last. Drops data with its tables."""
-    _require_own(dsn, schema, current(dsn, schema))
+    before = current(dsn, schema)
+    if before is None:
+        raise StoreError(f"there is no store in schema {quoted(schema)} to bring down")
+    _require_own(dsn, schema, before)
     with _errors():
         command.downgrade(_config(dsn, schema), revision)
 
@@ -108,7 +111,17 @@ def downgrade_script(revision: str, *, schema: str = SCHEMA) -> str:
 def current(dsn: str, schema: str = SCHEMA) -> str | None:
     """The revision that a store is at; None where nothing was run. Raises StoreError, StoreUnavailable."""
     with _errors(), engine(dsn, schema).connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        try:
+            # Several are another program's.
+            return ", ".join(MigrationContext.configure(connection).get_current_heads()) or None
+        except DBAPIError as error:
+            if not isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
+                raise
+            connection.rollback()
+            missing = connection.exec_driver_sql(SQL["missing_grant"].replace("%", "%%")).scalar_one()
+            raise StoreMisconfigured(
+                f"the store's user may not see its revision; run, as the owner: {missing}"
+            ) from error
 
 
 def is_newer(revision: str | None) -> bool:
@@ -129,8 +142,18 @@ def _require_own(dsn: str, schema: str, revision: str | None) -> None:
 
 
 def make_schema(schema: str) -> str:
-    """A statement that makes the schema of the store where it is missing."""
-    return f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}"
+    """A statement that makes the schema of the store where it is missing.
+
+    IF NOT EXISTS alone wants the right to make one even where it is there.
+    """
+    name = schema.replace("'", "''")
+    return f"""DO $make$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = '{name}') THEN
+        CREATE SCHEMA {quoted(schema)};
+    END IF;
+END
+$make$"""
 
 
 def head() -> str:

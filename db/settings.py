@@ -10,13 +10,16 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from db.access.address import for_service
+from db.access.reader import Reader
 from db.access.session import SCHEMA
 from db.embedded import EmbeddedServer, default_home
 from hexbite.errors import SettingsError, StoreMisconfigured
 
 # Of a name in Postgres.
-_MOST_BYTES: Final = 63
+_MOST_CHARACTERS: Final = 63
+
+# A path replaces the first by the user's name, even in quotes.
+_NOT_OURS: Final = ("$user", "information_schema")
 
 
 class StoreSettings(BaseSettings):
@@ -36,8 +39,10 @@ class StoreSettings(BaseSettings):
     @field_validator("store_schema")
     @classmethod
     def _require_a_name(cls, name: str) -> str:
-        if len(name.encode()) > _MOST_BYTES or not name.isprintable() or name.startswith("pg_"):
-            raise ValueError(f"must be a schema's name: printable, at most {_MOST_BYTES} bytes, not pg_…")
+        # ASCII: settings of a session's start are not converted to a database's encoding, and statements are.
+        is_name = len(name) <= _MOST_CHARACTERS and name.isascii() and name.isprintable()
+        if not is_name or name.startswith("pg_") or name in _NOT_OURS:
+            raise ValueError(f"must be a schema's name: ASCII, at most {_MOST_CHARACTERS} characters, no system schema")
         return name
 
     @classmethod
@@ -53,7 +58,7 @@ class StoreSettings(BaseSettings):
 def require_address(settings: StoreSettings) -> None:
     """Raises StoreMisconfigured where the service's driver cannot do what DATABASE_URL asks for."""
     if settings.database_url is not None:
-        for_service(store_address(settings))
+        Reader(store_address(settings), settings.store_schema, timeout_s=1.0)
 
 
 def home(settings: StoreSettings) -> Path:

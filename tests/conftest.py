@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+# As many processes test at once as there are cores: threads of each would wait for one another's. Before torch looks.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from db.embedded import EmbeddedServer
 from db.migrate import upgrade
 from tests.databases import new_database

@@ -16,6 +16,8 @@ from hexbite.errors import (
     InvalidRequestError,
     ModelStoreError,
     SchemaError,
+    ServerError,
+    SettingsError,
     StoreMisconfigured,
     StoreTimeout,
     StoreUnavailable,
@@ -52,7 +54,7 @@ MISCONFIGURED: Final = Refusal("misconfigured", "the service is not set up to an
 
 #: Our own errors -> status. Anything that is not here is a 500.
 _STATUS: Final = ((StoreTimeout, 504), (TimeoutError, 504), (StoreUnavailable, 503))
-_TO_BE_MENDED: Final = (StoreMisconfigured, SchemaError, ModelStoreError, ArtifactError)
+_TO_BE_MENDED: Final = (StoreMisconfigured, SchemaError, ModelStoreError, ArtifactError, ServerError, SettingsError)
 
 #: Every code that an answer can carry.
 CODES: Final = (*(refusal.code for refusal in TABLE.values()), OVERLOADED.code, MISCONFIGURED.code)
@@ -102,13 +104,18 @@ def refuse_overloaded() -> Refused:
     return Refused(503, OVERLOADED, None, _HEADERS[503])
 
 
+def refuse_misconfigured() -> Refused:
+    """The answer where somebody has to mend the service: nobody is told to try again."""
+    return Refused(503, MISCONFIGURED, None, {})
+
+
 def refuse_error(error: Exception, request_id: str) -> Refused:
     """The answer to an exception: a client's mistake is told, ours is logged with its request id and not told."""
     if isinstance(error, InvalidRequestError):
         return refuse(400, str(error), error.field)
     if isinstance(error, _TO_BE_MENDED):
         _log.warning("%s: %s, request %s", MISCONFIGURED.code, error, request_id, extra={"request_id": request_id})
-        return Refused(503, MISCONFIGURED, None, {})
+        return refuse_misconfigured()
     for kind, status in _STATUS:
         if isinstance(error, kind):
             _log.warning("%s: %s, request %s", TABLE[status].code, error, request_id, extra={"request_id": request_id})

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from pydantic import Field
 from pydantic.json_schema import models_json_schema
 
-from bento.contract.errors import CODES, TABLE, refuse, refuse_overloaded
+from bento.contract.errors import CODES, TABLE, refuse, refuse_misconfigured, refuse_overloaded
 from bento.contract.models import ROUTE, USER_ID_SCHEMA, ErrorResponse, RecommendRequest, RecommendResponse, UserId
 
 _Json = dict[str, Any]
@@ -146,9 +146,10 @@ def _recommend(request: type[RecommendRequest], example: _Json, refused: Iterabl
     answers = {200: _answer("Restaurants, best first.", RecommendResponse, *_AT_TIMES)}
     answers[200]["content"]["application/json"]["example"] = _EXAMPLE_ANSWER
     answers |= {status: _refusal(status) for status in (*_REFUSED, *refused)}
-    # Two reasons, one status.
+    # Three reasons, one status.
     away = answers[503]["content"]["application/json"]
-    reasons = (away.pop("example"), json.loads(bytes(refuse_overloaded().body)))
+    others = (json.loads(bytes(refused.body)) for refused in (refuse_overloaded(), refuse_misconfigured()))
+    reasons = (away.pop("example"), *others)
     away["examples"] = {reason["error"]["code"]: {"value": reason} for reason in reasons}
     return {
         "operationId": "recommend" if request is RecommendRequestOfUser else "recommend_user",

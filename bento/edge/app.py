@@ -165,6 +165,7 @@ class Edge:
         self._document = document(
             version=hexbite.__version__, api_keys=bool(self._keys), unknown_fields=settings.unknown_fields
         )
+        self._page: tuple[str, str] | None = None
         own = (
             ("/metrics", self._tell_metrics, settings.metrics),
             ("/docs.json", self._tell_document, settings.docs),
@@ -321,7 +322,10 @@ class Edge:
         return JSONResponse(self._document)
 
     async def _tell_page(self) -> Response:
-        return HTMLResponse(draw(self._document, self._lane.model), headers=PAGE_HEADERS)
+        # Once for each model: it takes some milliseconds of a loop that answers others too.
+        if self._page is None or self._page[0] != self._lane.model:
+            self._page = self._lane.model, draw(self._document, self._lane.model)
+        return HTMLResponse(self._page[1], headers=PAGE_HEADERS)
 
     def _refuse_route(self, scope: Scope) -> Response | None:
         """A refusal of a path or a method that the framework does not have; None for what it has.

@@ -6,12 +6,15 @@ import atexit
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from bento.telemetry.files import restore
+from hexbite.errors import SettingsError
 
 _FOLDER: Final = "HEXBITE_RUN_FOLDER"
 
@@ -43,9 +46,15 @@ class Keeper:
 
         Before a worker is started, which needs it, and now and then, for what one has counted that is about to end.
         """
-        if not self._folder.is_dir():
+        with suppress(FileExistsError):
             self._folder.mkdir(mode=0o700, parents=True)
             _lock(self._folder)
+        found = self._folder.lstat()
+        # Between two looks, anybody could have made it where everybody may: what is in it is not ours.
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            raise SettingsError(
+                f"{self._folder} of this run was taken away and belongs to somebody else now: remove it"
+            )
         self._settled |= {file.name: file.read_bytes() for file in self._folder.glob("*.json")}
         for name, content in self._settled.items():
             if not (file := self._folder / name).exists():

@@ -7,8 +7,8 @@ libpq reads, and the driver gets its findings; what it cannot do is refused by n
 
 from __future__ import annotations
 
-import configparser
 import os
+from collections import defaultdict
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlencode
@@ -44,23 +44,39 @@ HARMLESS: Final = {
 }
 
 
+# Numbers, with commas between those of several hosts, and what the kernel takes of them.
+_WHOLE: Final = {
+    "port": range(1, 65_536),
+    "connect_timeout": range(-(2**31), 2**31),
+    "keepalives": range(2**31),
+    "keepalives_idle": range(-(2**31), 32_768),
+    "keepalives_interval": range(-(2**31), 32_768),
+    "keepalives_count": range(-(2**31), 128),
+    "tcp_user_timeout": range(-(2**31), 2**31),
+}
+
+
 def resolved(dsn: str) -> dict[str, str]:
     """Every parameter that counts for an address: its own, its service's, the environment's, libpq's defaults.
 
     Raises StoreMisconfigured where the address names a service that no file defines.
     """
-    explicit = {name: str(value) for name, value in conninfo_to_dict(dsn).items() if value != ""}
+    explicit = {name: str(value) for name, value in conninfo_to_dict(dsn).items()}
     defaults: dict[str, str] = {}
+    libpqs: dict[str, str] = defaultdict(str)
     for option in Conninfo.get_defaults():
         name = option.keyword.decode()
+        libpqs[name] = (option.compiled or b"").decode()
         # Not the value that libpq found: it has read the environment's service, and an address may name another.
         value = os.environ.get(option.envvar.decode()) if option.envvar else None
-        if value or option.compiled:
-            defaults[name] = value or (option.compiled or b"").decode()
-        elif name == "user" and option.val:
-            defaults[name] = option.val.decode()
-    service = explicit.get("service", os.environ.get("PGSERVICE"))
-    parameters = defaults | ({} if service is None else _of_service(service)) | explicit
+        if name == "user" and option.val:
+            libpqs[name] = option.val.decode()
+        if value or libpqs[name]:
+            defaults[name] = value or libpqs[name]
+    service = explicit.get("service") or os.environ.get("PGSERVICE")
+    parameters = defaults | (_of_service(service) if service else {}) | explicit
+    # Empty is as if it were not said, but hides what the environment says.
+    parameters = {name: value or libpqs[name] for name, value in parameters.items() if value or libpqs[name]}
     if parameters.get("sslrootcert") == "system" and "sslmode" not in explicit and not os.environ.get("PGSSLMODE"):
         parameters["sslmode"] = "verify-full"
     return parameters
@@ -76,6 +92,14 @@ def for_service(dsn: str) -> dict[str, str]:
             f"the store's address asks for {name}, which the service's driver cannot do: take it out of "
             f"DATABASE_URL, of its file of services or of the environment, PG{name.replace('_', '').upper()}"
         )
+    for name in _WHOLE.keys() & parameters.keys():
+        for number in filter(None, parameters[name].split(",")):
+            try:
+                is_meant = int(number) in _WHOLE[name]
+            except ValueError:
+                is_meant = False
+            if not is_meant:
+                raise StoreMisconfigured(f"the store's address has a {name} that is no whole number within its range")
     if "user" not in parameters:
         raise StoreMisconfigured(
             "the store's address names no user, and the system has no name for the one that this runs as"
@@ -107,22 +131,32 @@ def shown(dsn: str) -> str:
 
 
 def _of_service(service: str) -> dict[str, str]:
-    """What libpq's files say of a service, see "The Connection Service File" in Postgres's manual."""
+    """What libpq's files say of a service, see "The Connection Service File" in Postgres's manual.
+
+    Of a section, or of a name in it, that comes twice, the first counts.
+    """
     for file in _service_files():
-        if not file.is_file():
-            continue
-        reader = configparser.ConfigParser(
-            delimiters=("=",), comment_prefixes=("#",), strict=False, interpolation=None, default_section=""
-        )
-        reader.optionxform = str  # type: ignore[assignment,method-assign]  # names as they are
         try:
-            # Indented, a line would be the rest of the one before.
-            reader.read_string("\n".join(line.strip() for line in file.read_text(encoding="utf-8").splitlines()))
-        except (configparser.Error, OSError, UnicodeDecodeError) as error:
-            said = str(error).partition("\n")[0]
-            raise StoreMisconfigured(f"the file of services that the store's address needs: {said}") from None
-        if reader.has_section(service):
-            return dict(reader[service])
+            lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        except FileNotFoundError:
+            continue
+        except (OSError, UnicodeDecodeError) as error:
+            raise StoreMisconfigured(f"{file}, which the store's address needs, cannot be read: {error}") from None
+        if f"[{service}]" not in lines:
+            continue
+        found: dict[str, str] = {}
+        for line in lines[lines.index(f"[{service}]") + 1 :]:
+            if line.startswith("["):
+                break
+            if not line or line.startswith("#"):
+                continue
+            name, equals, value = line.partition("=")
+            if not equals:
+                raise StoreMisconfigured(
+                    f"{file}, which the store's address needs, has a line without a = in [{service}]"
+                )
+            found.setdefault(name, value)
+        return found
     raise StoreMisconfigured(
         f"the store's address names the service {service!r}, and no file of services that the service can find "
         "(PGSERVICEFILE, ~/.pg_service.conf, PGSYSCONFDIR/pg_service.conf) defines it"

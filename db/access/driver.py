@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -88,8 +89,9 @@ def connect(dsn: str, schema: str, *, autocommit: bool = False) -> psycopg.Conne
     try:
         connection = psycopg.connect(address, autocommit=True)
     except psycopg.OperationalError as error:
-        # No code comes with what is refused at the start; the name of a right is the same in every language.
-        if "CONNECT" not in str(error):
+        # No code comes with what is refused at the start; the name of a right is the same in every language. Names of
+        # the address are in the text too, in quotes.
+        if "CONNECT" not in re.sub(r'"[^"]*"', "", str(error).rpartition("FATAL:")[2]):
             raise
         user = given.get("user", "")
         raise StoreMisconfigured(may_not_connect(given.get("dbname", user), user)) from error
@@ -104,8 +106,7 @@ def connect(dsn: str, schema: str, *, autocommit: bool = False) -> psycopg.Conne
         connection.close()
         raise StoreMisconfigured(
             f"user {user} may not use schema {quoted(schema)}; run, as the store's owner: "
-            f"GRANT hexbite_loader TO {user}, or, for who migrates: "
-            f"GRANT USAGE, CREATE ON SCHEMA {quoted(schema)} TO {user}"
+            f"GRANT hexbite_loader TO {user}, or, for who migrates: ALTER SCHEMA {quoted(schema)} OWNER TO {user}"
         )
     connection.autocommit = autocommit
     return connection

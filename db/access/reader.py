@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import socket
 import ssl
@@ -33,6 +34,7 @@ _TLS: Final = (
     "ssl_min_protocol_version",
     "ssl_max_protocol_version",
 )
+_TLS_FILES: Final = frozenset({"sslcert", "sslkey", "sslrootcert", "sslcrl"})
 _TLS_VERSIONS: Final = {"TLSv1": "TLSv1", "TLSv1.1": "TLSv1_1", "TLSv1.2": "TLSv1_2", "TLSv1.3": "TLSv1_3"}
 
 # libpq's parameters of the network, by the names of the kernel's own.
@@ -46,8 +48,24 @@ _SOCKET_OPTIONS: Final = {
 # The server's function that checks settings at the start of a session: what is refused there is ``role``.
 _STEP_DOWN: Final = "call_string_check_hook"
 
+# That which lets users into a database.
+_LET_IN: Final = "CheckMyDatabase"
+
+# Classes of errors that end a session, or keep one from beginning, and pass by themselves.
+_PASSING: Final = ("08", "53", "57")
+
 # The server is not the one, or not the kind of one, that was asked for: there may be another.
 _ANOTHER_HOST: Final = (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched)
+
+
+class _Connection(asyncpg.Connection):  # type: ignore[misc]  # the library has no types here
+    """One that knows its socket."""
+
+    __slots__ = ("socket",)
+
+    def __init__(self, protocol: Any, transport: asyncio.BaseTransport, *rest: Any) -> None:
+        super().__init__(protocol, transport, *rest)
+        self.socket = transport.get_extra_info("socket")
 
 
 class Reader:
@@ -61,7 +79,8 @@ class Reader:
         self.schema = schema
         self._user = parameters["user"]
         self._database = parameters.get("dbname") or self._user
-        self._most_s = float(parameters.get("connect_timeout") or 0) or timeout_s
+        most_s = float(parameters.get("connect_timeout") or 0)
+        self._most_s = most_s if most_s > 0 else timeout_s
         self._hosts = _hosts(parameters)
         self._shuffles = parameters.get("load_balance_hosts") == "random"
         self._wanted = parameters.get("target_session_attrs", "any")
@@ -77,18 +96,8 @@ class Reader:
             "server_settings": settings | {"application_name": application},
             # Statements stay prepared for as long as the connection lives.
             "max_cached_statement_lifetime": 0,
-            "connection_class": self._connection_class(),
+            "connection_class": _Connection,
         }
-
-    def _connection_class(self) -> type[Any]:
-        network = self._network
-
-        class Connection(asyncpg.Connection):  # type: ignore[misc]  # the library has no types here
-            def __init__(self, protocol: Any, transport: asyncio.BaseTransport, *rest: Any) -> None:
-                super().__init__(protocol, transport, *rest)
-                _keep_alive(transport.get_extra_info("socket"), network)
-
-        return Connection
 
     async def open(self, until: float) -> Any:
         """A connection to the first host that will do; each of them has its share of the time, which ends at ``until``
@@ -108,9 +117,14 @@ class Reader:
                 if left == 1:
                     raise
                 continue
-            for version, statement in SINCE.items():
-                if connection.get_server_version().major * 10_000 >= version:
-                    await connection.execute(statement)
+            try:
+                _keep_alive(connection.socket, self._network)
+                for version, statement in SINCE.items():
+                    if connection.get_server_version().major * 10_000 >= version:
+                        await connection.execute(statement)
+            except BaseException:
+                connection.terminate()
+                raise
             return connection
         raise AssertionError("an address has a host")
 
@@ -130,8 +144,11 @@ class Reader:
                     f"the store's user may not read it: {error}; run, as the store's owner: "
                     f"GRANT {READER} TO {quoted(self._user)}"
                 )
-            case asyncpg.InsufficientPrivilegeError() if error.severity_en == "FATAL":
+            case asyncpg.InsufficientPrivilegeError() if error.server_source_function == _LET_IN:
                 return StoreMisconfigured(may_not_connect(self._database, self._user))
+            case asyncpg.PostgresError() if error.severity_en == "FATAL" and (error.sqlstate or "")[:2] not in _PASSING:
+                # At the start of a session: a setting of the address, a password, a database that is not there.
+                return StoreMisconfigured(f"the feature store lets nobody in: {error}")
             case asyncpg.InsufficientPrivilegeError():
                 tables = ", ".join(
                     f"{quoted(self.schema)}.{table}" for table in ("feature_schemas", "users", "restaurants")
@@ -150,17 +167,18 @@ class Reader:
                     "run: python -m db upgrade"
                 )
             case (
-                asyncpg.InvalidAuthorizationSpecificationError()  # a wrong password among them
-                | asyncpg.InvalidCatalogNameError()
-                | asyncpg.ProtocolViolationError()  # of a pooler, say, which does not know a setting
+                asyncpg.ProtocolViolationError()  # of a pooler, say, which does not know a setting
                 | asyncpg.ClientConfigurationError()
                 | ssl.SSLCertVerificationError()
+                | UnicodeError()  # a host that no name can be
             ):
                 return StoreMisconfigured(f"the feature store cannot be used: {error}")
             case socket.gaierror() if error.errno == socket.EAI_NONAME:
                 return StoreMisconfigured(
                     f"the feature store's address names a host that is not known: {error.strerror}"
                 )
+            case ConnectionError() if "rejected SSL upgrade" in str(error):
+                return StoreMisconfigured(f"the feature store's address asks for TLS: {error}")
             case (
                 OSError()
                 | asyncpg.PostgresConnectionError()
@@ -187,26 +205,37 @@ def _hosts(parameters: dict[str, str]) -> list[dict[str, Any]]:
     tls = _tls(parameters)
     return [
         # Without a host the driver looks for a socket where libpq's own would be. TLS is not spoken through one.
-        {"port": int(port or 5432)} | ({"host": host} if host else {}) | ({} if host.startswith("/") else tls)
+        {"port": int(port or 5432)} | ({"host": host} if host else {}) | ({"ssl": False} if _is_socket(host) else tls)
         for host, port in pairs
     ]
 
 
+def _is_socket(host: str) -> bool:
+    return host.startswith("/")
+
+
 def _tls(parameters: dict[str, str]) -> dict[str, Any]:
     tls: dict[str, str] = {name: parameters[name] for name in _TLS if name in parameters}
+    for name in _TLS_FILES & tls.keys():
+        if tls[name] != "system" and not os.access(tls[name], os.R_OK):
+            # The driver's own error names no file, as that of a socket that is not there.
+            raise StoreMisconfigured(f"the store's address names a file by {name} that cannot be read: {tls[name]}")
     if tls.get("sslrootcert") != "system":
         return {"dsn": f"postgresql://?{urlencode(tls, quote_via=quote)}"}
     # The driver takes the word for a file.
-    context = ssl.create_default_context(cafile=tls.get("sslcrl"))
-    if "sslcrl" in tls:
-        context.load_default_certs()
-        context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
-    if "sslcert" in tls:
-        context.load_cert_chain(tls["sslcert"], tls.get("sslkey"), lambda: tls.get("sslpassword", ""))
-    context.minimum_version = ssl.TLSVersion[_TLS_VERSIONS[tls["ssl_min_protocol_version"]]]
-    if "ssl_max_protocol_version" in tls:
-        context.maximum_version = ssl.TLSVersion[_TLS_VERSIONS[tls["ssl_max_protocol_version"]]]
+    context = ssl.create_default_context()
     context.set_alpn_protocols(["postgresql"])
+    try:
+        if "sslcrl" in tls:
+            context.load_verify_locations(tls["sslcrl"])
+            context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+        if "sslcert" in tls:
+            context.load_cert_chain(tls["sslcert"], tls.get("sslkey"), lambda: tls.get("sslpassword", ""))
+        context.minimum_version = ssl.TLSVersion[_TLS_VERSIONS[tls["ssl_min_protocol_version"]]]
+        if "ssl_max_protocol_version" in tls:
+            context.maximum_version = ssl.TLSVersion[_TLS_VERSIONS[tls["ssl_max_protocol_version"]]]
+    except (OSError, KeyError) as error:
+        raise StoreMisconfigured(f"the store's address asks for TLS that cannot be had: {error}") from error
     return {"ssl": context, "direct_tls": tls.get("sslnegotiation") == "direct"}
 
 
@@ -216,5 +245,5 @@ def _keep_alive(sock: Any, network: dict[str, str]) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, option in _SOCKET_OPTIONS.items():
         # Not every system has all of them; 0 is the system's own.
-        if hasattr(socket, option) and int(network[name]):
+        if hasattr(socket, option) and int(network[name]) > 0:
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), int(network[name]))

@@ -124,7 +124,7 @@ class Table:
         events = np.full(len(frame), NO_EVENT, dtype=np.int64)
         if self._has_events:
             events = _to_event_us(frame[EVENT_TS])
-            reject((events != NO_EVENT) & ~_is_storable(events), f"{EVENT_TS} is out of Postgres's range")
+            reject((events != NO_EVENT) & ~_is_storable(events), f"{EVENT_TS} is before year 1 or after year 9999")
         return Batch(ids, features, events, lats, lngs), reasons
 
     def _degrees(self, series: pl.Series, limit: float, reject: Any) -> Degrees:

@@ -11,7 +11,7 @@ from alembic.util import CommandError
 from psycopg.errors import Diagnostic
 from sqlalchemy import Connection
 
-from db.access.session import command_settings, quoted
+from db.access.session import SINCE, command_settings, quoted
 from db.migrate import LOCK_TIMEOUT, MIGRATOR_LOCK, OLD_HOME, OWN_SCHEMA_SINCE, engine, make_schema
 from db.migrations.locks import one_at_a_time
 from db.settings import StoreSettings, store_dsn
@@ -30,6 +30,10 @@ def print_script(schema: str) -> None:
     output("\\set ON_ERROR_STOP on\n")
     for name, value in settings.items():
         output(f"SET {name} = {value if name == 'search_path' else literal(value)};")
+    for version, statement in SINCE.items():
+        name, value = statement.removeprefix("SET ").split(" = ")
+        output(f"SELECT set_config('{name}', '{value}', false)")
+        output(f" WHERE current_setting('server_version_num')::integer >= {version};")
     output(f"{make_schema(schema)};\n")
     if begins_at is not None and begins_at < OWN_SCHEMA_SINCE:
         # A store of that revision may still stand there.

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Self
 
 import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import namedtuple_row
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
@@ -112,8 +114,7 @@ class _Lookout:
     """Whom a session waits for, asked from another session meanwhile: afterwards nobody could tell."""
 
     def __init__(self, connection: Connection) -> None:
-        self._engine = connection.engine
-        self._waiting_pid = connection.connection.driver_connection.info.backend_pid  # type: ignore[union-attr]  # psycopg's own
+        self._waiting: psycopg.ConnectionInfo = connection.connection.driver_connection.info  # type: ignore[union-attr]  # psycopg's own
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
         self.seen: Sequence[Any] = ()
@@ -131,13 +132,19 @@ class _Lookout:
         if self._is_over.wait(_LOOK_EVERY_S):
             return
         try:
-            with self._engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            # Plainly, to the same place by the same settings: one that looks at the store's own tables first would wait
+            # for the session that it is to watch, which waits for it to end.
+            address = make_conninfo(self._waiting.dsn, password=self._waiting.password or None)
+            with psycopg.connect(address, autocommit=True) as connection:
                 speak_at = time.monotonic() + _SPEAK_AFTER_S
                 while not self._is_over.wait(_LOOK_EVERY_S):
-                    self.seen = connection.exec_driver_sql(_BLOCKERS, (self._waiting_pid,)).fetchall() or self.seen
+                    rows = connection.cursor(row_factory=namedtuple_row).execute(
+                        _BLOCKERS, (self._waiting.backend_pid,)
+                    )
+                    self.seen = rows.fetchall() or self.seen
                     if self.seen and time.monotonic() > speak_at:
                         speak_at = float("inf")
                         print(f"waiting for {_describe_sessions(self.seen)}", file=sys.stderr)
-        except (DBAPIError, psycopg.Error):
+        except psycopg.Error:
             # No connection is free, say: then the error will name nobody.
             return

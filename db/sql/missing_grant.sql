@@ -8,6 +8,12 @@ SELECT CASE
                THEN format('GRANT hexbite_loader TO %I', current_user)
            WHEN NOT has_database_privilege(current_database(), 'TEMPORARY')
                THEN format('GRANT TEMPORARY ON DATABASE %I TO hexbite_loader', current_database())
-           ELSE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %1$I.users, %1$I.restaurants TO hexbite_loader;'
-                       ' GRANT SELECT, INSERT, UPDATE ON %1$I.feature_schemas TO hexbite_loader', current_schema())
+           WHEN NOT has_function_privilege('analyse_features()', 'EXECUTE')
+               THEN format('GRANT EXECUTE ON FUNCTION %I.analyse_features() TO hexbite_loader', current_schema())
+           -- As revision 0003 grants them.
+           ELSE format('GRANT SELECT ON %1$I.alembic_version TO hexbite_loader;'
+                       ' GRANT SELECT, INSERT, UPDATE, DELETE ON %1$I.users, %1$I.restaurants TO hexbite_loader;'
+                       ' GRANT SELECT, INSERT (fingerprint, user_features, restaurant_features, context_features,'
+                       ' user_fills, restaurant_fills), UPDATE (user_fills, restaurant_fills)'
+                       ' ON %1$I.feature_schemas TO hexbite_loader', current_schema())
        END AS statement

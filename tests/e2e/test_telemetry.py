@@ -24,7 +24,7 @@ from prometheus_client import REGISTRY, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 import bento.telemetry.metrics  # noqa: F401 - registers what the service counts
-from bento.contract.errors import OVERLOADED, TABLE
+from bento.contract.errors import MISCONFIGURED, OVERLOADED, TABLE
 from hexbite.artifact import Artifact
 from tests.e2e.conftest import Line, serve
 from tests.e2e.homes import folder_of, log_of, with_own_home
@@ -128,13 +128,17 @@ def value(url: str, sample: str, **labels: str) -> float:
 
 @contextmanager
 def unreadable(dsn: str) -> Iterator[None]:
-    """While the reader may not read: every request is an error of ours."""
+    """While reading a user fails in the server: every request is an error of ours that nobody has foreseen."""
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute("REVOKE SELECT ON users, restaurants FROM hexbite_reader")
+        connection.execute(
+            "ALTER TABLE users RENAME TO users_kept;"
+            "CREATE VIEW users AS SELECT * FROM users_kept WHERE 1 / (user_id - user_id) = 0;"
+            "GRANT SELECT ON users TO hexbite_reader"
+        )
         try:
             yield
         finally:
-            connection.execute("GRANT SELECT ON users, restaurants TO hexbite_reader")
+            connection.execute("DROP VIEW users; ALTER TABLE users_kept RENAME TO users")
 
 
 @pytest.fixture(scope="module")
@@ -203,11 +207,11 @@ def test_an_error_of_ours_is_logged_with_its_traceback_under_the_answers_request
     with unreadable(line.dsn):
         answer = ask(told.url, 3, 500)
     assert answer.json()["error"]["code"] == "internal"
-    assert "permission" not in answer.text
+    assert "division" not in answer.text
     said = told.lines_of(answer.headers["x-request-id"])
     assert [one["logger"] for one in said] == ["bentoml.hexbite", "bentoml.hexbite.access"]
     assert said[0]["level"] == "ERROR"
-    assert "GRANT hexbite_reader" in said[0]["exc_info"]
+    assert "division by zero" in said[0]["exc_info"]
     assert said[1]["status"] == 500
     ask(told.url)
 
@@ -302,7 +306,7 @@ def test_no_label_of_a_metric_and_no_span_takes_a_value_from_a_client(told: Told
         "fingerprint": {artifact.schema.fingerprint},
         "role": {"primary", "shadow"},
         "stage": {"cover", "store", "distance", "score", "order"},
-        "reason": {refusal.code for refusal in (*TABLE.values(), OVERLOADED)},
+        "reason": {refusal.code for refusal in (*TABLE.values(), OVERLOADED, MISCONFIGURED)},
         "entity": {"user", "restaurant"},
         "state": {"open", "lent", "most"},
         "outcome": {"scored", "dropped", "failed"},

@@ -108,7 +108,7 @@ def test_a_model_of_an_experiment_that_cannot_be_loaded_keeps_the_service_unread
             for _ in range(4):  # also when it is looked at again
                 assert httpx.get(f"{url}/readyz").status_code == 503
                 refused = httpx.post(f"{url}/recommend/7", json=HERE)
-                assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
+                assert (refused.status_code, refused.json()["error"]["code"]) == (503, "misconfigured")
             reasons = [line for line in log_of(own, url).read_text().splitlines() if "not ready: " in line]
             assert str(folder_of(own, broken)) in reasons[-1]
             # What was mended is seen.

@@ -66,11 +66,45 @@ def test_what_the_environment_asks_for_counts_as_what_the_address_does(
         ("postgresql://db/store?host=a&hostaddr=10.0.0.1", "host and hostaddr"),
         ("postgresql://db/store?sslrootcert=system&sslmode=require", "verify-full"),
         ("postgresql://db/store?service=nowhere", "'nowhere'"),
+        ("postgresql://db/store?connect_timeout=soon", "connect_timeout that is no whole number"),
+        ("postgresql://db:70000/store", "port that is no whole number within its range"),
+        ("postgresql://db/store?tcp_user_timeout=5000000000", "tcp_user_timeout"),
+        ("postgresql://db/store?keepalives_count=200", "keepalives_count"),
+        ("postgresql://db/store?keepalives_idle=1s", "keepalives_idle that is no whole number"),
     ],
 )
 def test_a_contradiction_in_an_address_is_named(address: str, said: str) -> None:
     with pytest.raises(StoreMisconfigured, match=said):
         for_service(address)
+
+
+@pytest.mark.parametrize("more", ["sslcert=/nowhere", "ssl_min_protocol_version=SSLv3", "sslcrl=/nowhere"])
+def test_tls_that_cannot_be_had_is_said_so(more: str) -> None:
+    with pytest.raises(StoreMisconfigured, match=r"TLS|by sslc"):
+        Connections(f"{ADDRESS}?sslrootcert=system&{more}", most=1, timeout_s=1)
+
+
+async def test_what_cannot_be_mended_by_trying_again_is_no_store_that_is_away(
+    migrated_database: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = str(conninfo_to_dict(migrated_database)["dbname"])
+    for address in (
+        migrated_database.replace(f"/{database}?", "/nosuch?"),
+        f"{migrated_database}&options=-c%20nosuch%3D1",
+        f"{migrated_database}&options=-c%20work_mem%3Dmuch",
+        through(migrated_database, proxy.port).replace("sslmode=disable", "sslmode=require"),
+        "postgresql://ann@a..b/store",
+    ):
+        opened = Connections(address, most=1, timeout_s=5)
+        with pytest.raises(StoreMisconfigured):
+            async with opened.lend():
+                pass
+        await opened.close()
+    # libpq speaks no TLS through a socket, whatever the environment asks for.
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    assert await current_settings(migrated_database, "application_name") == ["hexbite"]
+    with pytest.raises(StoreMisconfigured, match="by sslrootcert"):
+        Connections(f"{ADDRESS}?sslrootcert=/nowhere", most=1, timeout_s=1)
 
 
 def test_two_hosts_and_three_ports_are_refused() -> None:
@@ -119,8 +153,12 @@ async def test_a_service_of_a_file_is_understood_by_both(
     monkeypatch.setenv("PGSERVICE", "store")
     assert await current_settings("postgresql://", "application_name") == ["filed"]
     assert in_command("postgresql://", "application_name") == ["filed"]
-    file.write_text("[store\nhost")
-    with pytest.raises(StoreMisconfigured, match="file of services"):
+    # Of what comes twice the first counts, for libpq and so for us.
+    file.write_text("\n".join(["[store]", *lines, "user=nobody", "[store]", "dbname=nosuch", ""]))
+    assert await current_settings("service=store", "application_name") == ["environment"]
+    assert in_command("service=store", "application_name") == ["environment"]
+    file.write_text("[store]\nhost")
+    with pytest.raises(StoreMisconfigured, match="a line without a ="):
         resolved("service=store")
 
 

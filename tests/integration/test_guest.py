@@ -17,6 +17,7 @@ from db import migrate
 from db.access.session import read_settings
 from db.embedded import _binaries
 from db.loading.load import load
+from db.migrations import locks, plain_sql
 from db.statements import SQL
 from db.status import status
 from hexbite.errors import SchemaError, StoreError, StoreMisconfigured
@@ -168,7 +169,7 @@ async def test_another_programs_tables_and_revision_are_neither_ours_nor_in_the_
         assert connection.execute(there).fetchone() == (4 - 1,)
 
 
-@pytest.mark.parametrize("schema", ["features", 'My "own" schéma', "with space, comma\\", "public"])
+@pytest.mark.parametrize("schema", ["features", 'My "own"', "with space, comma\\", "public"])
 async def test_the_schema_can_have_another_name(
     fresh_database: str, tmp_path: Path, undisturbed: list[str], schema: str
 ) -> None:
@@ -262,6 +263,21 @@ async def test_code_from_before_reads_on_through_the_move_where_its_path_leads_t
     await reader.close()
 
 
+def test_a_slow_move_is_watched_by_nobody_who_waits_for_it_and_leaves_others_functions(
+    fresh_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate.upgrade(fresh_database, "0004", schema="public")
+    theirs = "FUNCTION public.refuse_schema_change(text)"
+    run(fresh_database, f"CREATE {theirs} RETURNS text LANGUAGE sql AS 'SELECT $1'")
+    # From the first moment on, and for as long as anybody could wait.
+    monkeypatch.setattr(locks, "_LOOK_EVERY_S", 0.0)
+    up = ROOT / "db" / "migrations" / "versions" / "0005_own_schema.up.sql"
+    monkeypatch.setattr(plain_sql, "_read", lambda file, direction: up.read_text() + "SELECT pg_sleep(0.5);")
+    migrate.upgrade(fresh_database, "0005")
+    assert migrate.current(fresh_database) == "0005"
+    run(fresh_database, f"DROP {theirs}")
+
+
 def test_a_script_from_before_moves_it_too(fresh_database: str) -> None:
     migrate.upgrade(fresh_database, "0004", schema="public")
     script = migrate.upgrade_script("0004:head")
@@ -297,7 +313,7 @@ def shop(server: str) -> Iterator[str]:
 
 def grant_that(refused: StoreError) -> str:
     """The first statement that the error names."""
-    found = re.search(r"(GRANT|ALTER SCHEMA) .*?(?=, or[: ,]|[;)]|$)", str(refused))
+    found = re.search(r"(GRANT|ALTER SCHEMA) .*?(?=, or[: ,]|;|$)", str(refused))
     assert found is not None, refused
     return found[0]
 
@@ -344,6 +360,9 @@ async def test_where_a_right_is_missing_the_error_names_the_grant_that_gives_it(
             command()
         assert grant_that(refused.value) == 'GRANT hexbite_loader TO "cy"'
     with pytest.raises(StoreMisconfigured) as refused:
+        status(reader)
+    assert grant_that(refused.value) == "GRANT hexbite_loader TO bea"
+    with pytest.raises(StoreMisconfigured) as refused:
         load(reader, folder)
     assert grant_that(refused.value) == "GRANT hexbite_loader TO bea"
     run(shop, 'GRANT hexbite_loader TO "cy"')
@@ -353,8 +372,16 @@ async def test_where_a_right_is_missing_the_error_names_the_grant_that_gives_it(
     run(shop, "REVOKE INSERT ON hexbite.users FROM hexbite_loader")
     with pytest.raises(StoreMisconfigured) as refused:
         load(loader, folder)
-    mend(refused, "GRANT SELECT, INSERT, UPDATE, DELETE ON hexbite.users, hexbite.restaurants TO hexbite_loader")
+    for statement in str(refused.value).partition("run, as the owner: ")[2].split(";"):
+        run(shop, statement)
     load(loader, folder)
+    run(shop, "REVOKE EXECUTE ON FUNCTION hexbite.analyse_features() FROM hexbite_loader")
+    with pytest.raises(StoreMisconfigured) as refused:
+        load(loader, folder)
+    mend(refused, "GRANT EXECUTE ON FUNCTION hexbite.analyse_features() TO hexbite_loader")
+    load(loader, folder)
+    # At the newest revision there is nothing to be made, whoever asks.
+    migrate.upgrade(loader)
     await read(reader)
 
 

@@ -81,7 +81,7 @@ def test_two_passwords_or_one_without_an_address_are_refused(secret: Path, monke
             use(StoreSettings())
 
 
-@pytest.mark.parametrize("name", ["pg_own", "a\nb", "ü" * 32])
+@pytest.mark.parametrize("name", ["pg_own", "a\nb", "ü", "a" * 64, "$user", "information_schema"])
 def test_a_name_that_no_schema_can_have_is_refused_in_a_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEXBITE_STORE_SCHEMA", name)
     with pytest.raises(SettingsError, match=r"^HEXBITE_STORE_SCHEMA must be a schema's name"):

@@ -10,20 +10,26 @@ DECLARE
     owns_own boolean := (SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = own);
     ours regprocedure;
     moved text;
+    versions bigint;
 BEGIN
     IF home <> own THEN
+        -- An empty one that a way down has left would be in the way.
+        IF to_regclass(format('%I.alembic_version', own)) IS NOT NULL THEN
+            EXECUTE format('SELECT count(*) FROM %I.alembic_version', own) INTO versions;
+            IF versions = 0 THEN
+                EXECUTE format('DROP TABLE %I.alembic_version', own);
+            END IF;
+        END IF;
         -- Indexes, triggers, constraints and the sequence of a table go with it.
         FOREACH moved IN ARRAY ARRAY['feature_schemas', 'users', 'restaurants', 'alembic_version'] LOOP
             EXECUTE format('ALTER TABLE %I.%I SET SCHEMA %I', home, moved, own);
         END LOOP;
     END IF;
-    FOR ours IN
-        SELECT pg_proc.oid::regprocedure
-          FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
-         WHERE nspname IN (home, own)
-           AND proname IN ('refuse_schema_change', 'refuse_user_width', 'refuse_restaurant_width', 'refuse_stale_cell',
-                           'analyse_features', 'pack_restaurant')
-    LOOP
+    -- By their whole signature: another program may have functions of these names.
+    FOREACH moved IN ARRAY ARRAY['refuse_schema_change()', 'refuse_user_width()', 'refuse_restaurant_width()', 'refuse_stale_cell()',
+                                 'analyse_features()', 'pack_restaurant(bigint, double precision, double precision, real[])'] LOOP
+        ours := coalesce(to_regprocedure(format('%I.%s', home, moved)), to_regprocedure(format('%I.%s', own, moved)));
+        CONTINUE WHEN ours IS NULL;
         IF (SELECT nspname FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace WHERE pg_proc.oid = ours) <> own THEN
             EXECUTE format('ALTER FUNCTION %s SET SCHEMA %I', ours, own);
         END IF;
