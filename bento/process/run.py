@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Final
 
 from bento.telemetry.files import restore
-from hexbite.errors import SettingsError
 
 _FOLDER: Final = "HEXBITE_RUN_FOLDER"
 
@@ -52,9 +51,7 @@ class Keeper:
         found = self._folder.lstat()
         # Between two looks, anybody could have made it where everybody may: what is in it is not ours.
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-            raise SettingsError(
-                f"{self._folder} of this run was taken away and belongs to somebody else now: remove it"
-            )
+            raise PermissionError(f"{self._folder} of this run was taken away, and is somebody else's now")
         self._settled |= {file.name: file.read_bytes() for file in self._folder.glob("*.json")}
         for name, content in self._settled.items():
             if not (file := self._folder / name).exists():

@@ -107,7 +107,7 @@ def install(drain_s: float, folder: Path) -> None:
                 for process in self._processes()
                 if process.status in (DEAD_OR_ZOMBIE, UNEXISTING)
             }
-            with suppress(OSError):  # no room, or cleaned at this very moment: at the next look
+            with suppress(OSError):  # no room, cleaned just now, or somebody else's: at the next look
                 self._keeper.keep([process.pid for process in self._processes()])
             if self._pause.holds(dead):
                 return
