@@ -74,10 +74,11 @@ def resolved(dsn: str) -> dict[str, str]:
         if value or libpqs[name]:
             defaults[name] = value or libpqs[name]
     service = explicit.get("service") or os.environ.get("PGSERVICE")
-    parameters = defaults | (_of_service(service) if service else {}) | explicit
+    said = (_of_service(service) if service else {}) | explicit
+    parameters = defaults | said
     # Empty is as if it were not said, but hides what the environment says.
     parameters = {name: value or libpqs[name] for name, value in parameters.items() if value or libpqs[name]}
-    if parameters.get("sslrootcert") == "system" and "sslmode" not in explicit and not os.environ.get("PGSSLMODE"):
+    if parameters.get("sslrootcert") == "system" and "sslmode" not in said and not os.environ.get("PGSSLMODE"):
         parameters["sslmode"] = "verify-full"
     return parameters
 

@@ -52,7 +52,7 @@ _STEP_DOWN: Final = "call_string_check_hook"
 _LET_IN: Final = "CheckMyDatabase"
 
 # Classes of errors that end a session, or keep one from beginning, and pass by themselves.
-_PASSING: Final = ("08", "53", "57")
+_PASSING: Final = ("08", "25", "40", "53", "57")
 
 # The server is not the one, or not the kind of one, that was asked for: there may be another.
 _ANOTHER_HOST: Final = (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched)
