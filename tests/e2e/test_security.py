@@ -408,14 +408,14 @@ def test_tls_holds_or_nothing_is_read_and_the_log_tells_no_password(tls: Tls, li
 
 async def test_sslmode_require_is_refused_by_a_server_without_tls_and_served_by_one_that_has_it(tls: Tls) -> None:
     from db.access.connections import Connections
-    from hexbite.errors import StoreUnavailable
+    from hexbite.errors import StoreMisconfigured
 
     escaped = PASSWORD.replace("#", "%23")
     dsn = f"postgresql://ann:{escaped}@127.0.0.1:{tls.port}/postgres?sslmode=require"
     tls.set(ssl="off")
     connections = Connections(dsn, most=1, timeout_s=5)
     try:
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreMisconfigured):
             async with connections.lend():
                 pass
         tls.set(ssl="on")
