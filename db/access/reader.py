@@ -122,7 +122,7 @@ class Reader:
                 for version, statement in SINCE.items():
                     if connection.get_server_version().major * 10_000 >= version:
                         await connection.execute(statement)
-            except BaseException:
+            except BaseException:  # a cancelled wait too would leave a session that nobody has
                 connection.terminate()
                 raise
             return connection
