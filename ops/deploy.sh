@@ -55,6 +55,7 @@ for replica in service-a service-b; do
     if ! replace $replica "$image"; then
         docker compose logs --tail 5 $replica >&2
         for changed in $replica $done_with; do
+            # Whatever becomes of one, the other is put back too.
             case $changed in
                 service-a) replace service-a "$before_a" || true ;;
                 *) replace service-b "$before_b" || true ;;
