@@ -16,17 +16,27 @@ import numpy as np
 import numpy.typing as npt
 
 from hexbite.errors import SchemaError
+from hexbite.ids import IdKinds
+from hexbite.zones import LocalTimes
 
 Matrix = npt.NDArray[np.float32]
 
 GROUPS: Final = ("user", "restaurant", "context")
 
-#: Great-circle metres from the person to the restaurant: a column of the train rows, computed at request time.
+#: What a request can tell of a restaurant, and so the names that a context feature may have: columns of the train rows,
+#: computed at request time. Great-circle metres from the person to the restaurant; hour (0 to 23) and weekday (0, a
+#: Monday, to 6) by the restaurant's own clock.
 DISTANCE_M: Final = "distance_m"
+HOUR: Final = "hour"
+WEEKDAY: Final = "weekday"
+CONTEXT: Final = (DISTANCE_M, HOUR, WEEKDAY)
+
+#: A column of the restaurant table: an IANA zone, such as Asia/Bangkok. Wanted where the context tells local time.
+TIME_ZONE: Final = "time_zone"
 
 #: Names that are columns of the files with a meaning of their own, and so cannot be features.
 RESERVED: Final = frozenset(
-    {"user_id", "restaurant_id", "click", "latitude", "longitude", "event_ts", "h3_cell", "schema_id"}
+    {"user_id", "restaurant_id", "click", "latitude", "longitude", "event_ts", "h3_cell", "schema_id", TIME_ZONE}
 )
 
 
@@ -54,12 +64,14 @@ class Feature:
 class FeatureSchema:
     """Ordered features in the three groups; a row is ``[user | restaurant | context]``.
 
-    Raises SchemaError where a name repeats within a group, or where the user or restaurant group is empty.
+    ``ids`` says what the ids of the rows are. Raises SchemaError where a name repeats within a group, or where the user
+    or restaurant group is empty.
     """
 
     user: tuple[Feature, ...]
     restaurant: tuple[Feature, ...]
     context: tuple[Feature, ...] = ()
+    ids: IdKinds = IdKinds()
 
     def __post_init__(self) -> None:
         # Names may repeat between the user's and the restaurant's table (f00 in both), not within one.
@@ -94,9 +106,21 @@ class FeatureSchema:
 
     @property
     def fingerprint(self) -> str:
-        """Sha-256 (64 hex digits) of groups, names and order alone: fills and descriptions may change."""
-        canonical = json.dumps({group: self.names(group) for group in GROUPS}, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        """Sha-256 (64 hex digits) of groups, names, order and kinds of ids alone: fills and descriptions may change."""
+        said: dict[str, Any] = {group: self.names(group) for group in GROUPS}
+        if self.ids != IdKinds():  # schemas from before there were others keep theirs
+            said["ids"] = self.ids._asdict()
+        return hashlib.sha256(json.dumps(said, separators=(",", ":")).encode()).hexdigest()
+
+    @property
+    def tells_local_time(self) -> bool:
+        """Whether a context feature is told by the restaurant's clock, so that its zone has to be known."""
+        return not {HOUR, WEEKDAY}.isdisjoint(self.names("context"))
+
+    @property
+    def stored_restaurant_names(self) -> tuple[str, ...]:
+        """What the store holds of a restaurant, in order: its features and, where that is wanted, its zone's number."""
+        return (*self.names("restaurant"), *((TIME_ZONE,) if self.tells_local_time else ()))
 
     def assemble(self, user: Matrix, restaurants: Matrix, context: Matrix) -> Matrix:
         """Rows for the ranker: ``(U,)`` or ``(N, U)``, ``(N, R)`` and ``(N, C)`` float32 to ``(N, U+R+C)`` float32.
@@ -115,12 +139,15 @@ class FeatureSchema:
         rows[:, restaurants_end:] = context
         return rows
 
-    def context_rows(self, distance_m: npt.NDArray[np.float64]) -> Matrix:
+    def context_rows(self, distance_m: npt.NDArray[np.float64], local: LocalTimes | None = None) -> Matrix:
         """The context block of N restaurants ``(N, C)`` float32, from what a request knows.
 
-        Raises SchemaError where the schema names a context feature that no request can tell.
+        ``local`` is wanted where the schema `tells_local_time`. Raises SchemaError where the schema names a context
+        feature that no request can tell.
         """
-        known = {DISTANCE_M: distance_m}
+        known: dict[str, npt.NDArray[Any]] = {DISTANCE_M: distance_m}
+        if local is not None:
+            known |= {HOUR: local.hour, WEEKDAY: local.weekday}
         rows = np.empty((len(distance_m), len(self.context)), dtype=np.float32)
         for column, name in enumerate(self.names("context")):
             if name not in known:
@@ -130,7 +157,8 @@ class FeatureSchema:
 
     def to_json(self) -> dict[str, Any]:
         """What ``schema.json`` and the artifact hold."""
-        return {
+        ids = {} if self.ids == IdKinds() else {"ids": self.ids._asdict()}
+        return ids | {
             group: [
                 {"name": feature.name, "fill": feature.fill, "description": feature.description}
                 for feature in self.group(group)
@@ -143,10 +171,11 @@ class FeatureSchema:
         """The inverse of `to_json`. Raises SchemaError that names what is malformed."""
         if not isinstance(document, Mapping):
             raise SchemaError(f"a schema is an object with the groups {', '.join(GROUPS)}")
-        unknown = sorted(set(document) - set(GROUPS))
+        unknown = sorted(set(document) - {*GROUPS, "ids"})
         if unknown:
-            raise SchemaError(f"unknown feature groups {', '.join(unknown)}: there are {', '.join(GROUPS)}")
-        return cls(**{group: tuple(_features(group, document.get(group, ()))) for group in GROUPS})
+            raise SchemaError(f"unknown feature groups {', '.join(unknown)}: there are {', '.join(GROUPS)}, and ids")
+        groups = {group: tuple(_features(group, document.get(group, ()))) for group in GROUPS}
+        return cls(**groups, ids=_id_kinds(document.get("ids", {})))
 
     @classmethod
     def from_names(cls, user: Iterable[str], restaurant: Iterable[str], context: Iterable[str] = ()) -> Self:
@@ -156,6 +185,13 @@ class FeatureSchema:
             tuple(Feature(name) for name in restaurant),
             tuple(Feature(name) for name in context),
         )
+
+
+def _id_kinds(entry: Any) -> IdKinds:
+    kinds = ("integer", "text")
+    if not isinstance(entry, Mapping) or not set(entry) <= set(IdKinds._fields) or not set(entry.values()) <= set(kinds):
+        raise SchemaError(f'"ids" says of user and restaurant whether they are "integer" or "text", not {entry!r}')
+    return IdKinds(**entry)
 
 
 def _features(group: str, entries: Any) -> Iterable[Feature]:

@@ -74,7 +74,7 @@ def resolve_schema(
         require_columns(path, columns, keys)
     schema = read_schema(folder)
     if schema is None:
-        features = {
+        features: dict[str, Any] = {
             group: tuple(_column_to_bare_feature(path, name) for name in columns if name not in RESERVED)
             for group, (path, columns, _) in tables.items()
         }

@@ -1,0 +1,71 @@
+"""Local time where a restaurant is: zones as numbers that stand beside its features (ADR 15)."""
+
+from __future__ import annotations
+
+import zlib
+from datetime import UTC, datetime
+from functools import cache
+from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo, available_timezones
+
+import numpy as np
+import numpy.typing as npt
+
+_HOUR_S: Final = 3_600
+_DAY_S: Final = 86_400
+
+
+class LocalTimes(NamedTuple):
+    """Of N places at one moment: ``hour`` ``(N,)`` 0..23 and ``weekday`` ``(N,)`` 0 (Monday) to 6, float32."""
+
+    hour: npt.NDArray[np.float32]
+    weekday: npt.NDArray[np.float32]
+
+
+def zone_to_number(name: str) -> int:
+    """A number for an IANA zone such as ``Asia/Bangkok``: 24 bits of its CRC-32, which a float32 holds exactly.
+
+    Raises ValueError where the zone is not among the system's.
+    """
+    if name not in available_names():
+        raise ValueError(f"{name!r} is no time zone; zones are named as in the IANA database, such as Asia/Bangkok")
+    return _number(name)
+
+
+def local_times(numbers: npt.NDArray[np.float32], at_s: float) -> LocalTimes:
+    """Hour and weekday by the clocks of N places' zones ``(N,)`` at a moment in seconds since 1970, UTC.
+
+    Raises ValueError where a number stands for no zone that is known here.
+    """
+    found, places = np.unique(numbers, return_inverse=True)
+    offsets = np.array([_offset_s(number_to_zone(int(number)), at_s) for number in found.tolist()], dtype=np.int64)
+    local_s = np.int64(np.floor(at_s)) + offsets[places]
+    # The first day of the epoch was a Thursday.
+    return LocalTimes(
+        (local_s % _DAY_S // _HOUR_S).astype(np.float32), ((local_s // _DAY_S + 3) % 7).astype(np.float32)
+    )
+
+
+@cache
+def number_to_zone(number: int) -> ZoneInfo:
+    """The zone that a number stands for. Raises ValueError where it is none."""
+    for name in available_names():
+        if _number(name) == number:
+            return ZoneInfo(name)
+    raise ValueError(f"{number} stands for no time zone that is known here")
+
+
+@cache
+def available_names() -> frozenset[str]:
+    """The names of all zones."""
+    return frozenset(available_timezones())
+
+
+def _number(name: str) -> int:
+    return zlib.crc32(name.encode()) & 0xFFFFFF
+
+
+def _offset_s(zone: ZoneInfo, at_s: float) -> int:
+    offset = datetime.fromtimestamp(at_s, UTC).astimezone(zone).utcoffset()
+    assert offset is not None
+    return round(offset.total_seconds())
