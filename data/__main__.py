@@ -11,6 +11,8 @@ import typer
 
 from data.checkins import MAX_RADIUS_M, Protocol, write_checkins
 from data.describe import describe
+from data.orders import Sizes as OrderSizes
+from data.orders import write_orders
 from data.synthetic import Sizes, write_world
 from hexbite.console import run
 from hexbite.features import DISTANCE_M
@@ -18,6 +20,7 @@ from hexbite.features import DISTANCE_M
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Draw, import and look into offline data.")
 
 _SIZES = Sizes()
+_ORDER_SIZES = OrderSizes()
 _PROTOCOL = Protocol()
 
 
@@ -46,6 +49,22 @@ def draw(
     auc = "-" if ceiling["auc"] is None else f"{ceiling['auc']:.4f}"
     print(f"ceiling on the test rows, for who knew each true score: accuracy {ceiling['accuracy']:.4f},")
     print(f"  AUC {auc}, log loss {ceiling['log_loss']:.4f}; click rate {ceiling['click_rate']:.4f}")
+
+
+@app.command("orders")
+def draw_orders(
+    folder: Annotated[Path, typer.Argument(help="Where to write; an earlier output there is replaced.")],
+    customers: Annotated[int, typer.Option(help="Rows of customers.csv.", min=1)] = _ORDER_SIZES.customers,
+    merchants: Annotated[int, typer.Option(help="Rows of merchants.jsonl.", min=1)] = _ORDER_SIZES.merchants,
+    days: Annotated[int, typer.Option(help="Files of events.", min=1)] = _ORDER_SIZES.days,
+    lists_a_day: Annotated[int, typer.Option(help="Lists that are shown, some 13 events each.", min=1)] = (
+        _ORDER_SIZES.lists_a_day
+    ),
+    seed: Annotated[int, typer.Option(help="The same seed and sizes give the same files.", min=0)] = 0,
+) -> None:
+    """Draw an order log as a company has it, to try `map` and `log` on."""
+    drawn = write_orders(folder, OrderSizes(customers, merchants, days, lists_a_day), seed=seed)
+    print(f"{folder}: {', '.join(f'{count:,} {what}' for what, count in drawn.items())}")
 
 
 def _split(text: str) -> datetime | float:
