@@ -13,6 +13,8 @@ from data.checkins import MAX_RADIUS_M, Protocol, write_checkins
 from data.describe import describe
 from data.orders import Sizes as OrderSizes
 from data.orders import write_orders
+from data.folder.clicks import Unknown
+from data.folder.tables import MAX_REJECTED
 from data.synthetic import Sizes, write_world
 from hexbite.console import run
 from hexbite.features import DISTANCE_M
@@ -117,9 +119,15 @@ def _print_counts(title: str, counts: dict[str, Any]) -> None:
 
 
 @app.command("describe")
-def look(folder: Annotated[Path, typer.Argument(help="The data folder.")]) -> None:
-    """Say what is in a data folder; status 1 where there are problems."""
-    found = describe(folder)
+def look(
+    folder: Annotated[Path, typer.Argument(help="The data folder.")],
+    max_rejected: Annotated[
+        float, typer.Option(help="Share of a table's rows that may be unusable.", min=0.0, max=1.0)
+    ] = MAX_REJECTED,
+    unknown: Annotated[Unknown, typer.Option(help="Rows whose user or restaurant has no features.")] = "error",
+) -> None:
+    """Say what is in a data folder, and the verdict of training and loads on it; status 1 where there are problems."""
+    found = describe(folder, unknown=unknown, max_rejected=max_rejected)
     for line in (str(folder), *found.lines):
         print(line)
     if not found.problems:

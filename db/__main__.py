@@ -10,12 +10,13 @@ from typing import Annotated, Final
 
 import typer
 
+from data.folder.clicks import Unknown
+from data.folder.tables import MAX_REJECTED, Rejection
 from db import migrate
 from db.access.address import shown
 from db.embedded import EmbeddedServer
 from db.loading.load import Loaded, Mode, load
 from db.loading.move import move
-from db.loading.tables import Rejection
 from db.settings import StoreSettings, home, store_address, store_dsn
 from db.status import status
 from hexbite.console import run
@@ -96,10 +97,16 @@ def load_folder(
     rejected: Annotated[
         Path | None, typer.Option(help="A CSV file for every row that could not be stored, with its reason.")
     ] = None,
+    max_rejected: Annotated[
+        float, typer.Option(help="Share of a table's rows that may be unusable.", min=0.0, max=1.0)
+    ] = MAX_REJECTED,
+    unknown: Annotated[
+        Unknown, typer.Option(help="Click rows in the folder whose user or restaurant has no features.")
+    ] = "error",
 ) -> None:
     """Load feature tables: readers see all of the old or all of the new."""
     dsn, schema = _store()
-    tables = load(dsn, folder, mode=mode, schema=schema)
+    tables = load(dsn, folder, mode=mode, schema=schema, unknown=unknown, max_rejected=max_rejected)
     if mode == "fill" and not tables:
         print("left alone: the store holds rows of these features; --mode upsert or replace loads over them")
     for name, loaded in tables.items():
@@ -129,8 +136,8 @@ def _report(rejections: list[tuple[str, Rejection]]) -> None:
     print("rejected:", file=sys.stderr)
     for (name, reason), count in Counter((name, row.reason) for name, row in rejections).most_common():
         print(f"  {name}: {reason} ({count:,} rows)", file=sys.stderr)
-    for name, row in rejections[:_SHOWN_REJECTIONS]:
-        print(f"  {name} row {row.row}, id {row.id}: {row.reason}", file=sys.stderr)
+    for _, row in rejections[:_SHOWN_REJECTIONS]:
+        print(f"  {row.file} row {row.row}, id {row.id}: {row.reason}", file=sys.stderr)
     if len(rejections) > _SHOWN_REJECTIONS:
         print(f"  and {len(rejections) - _SHOWN_REJECTIONS:,} more; --rejected FILE lists all", file=sys.stderr)
 
@@ -139,7 +146,7 @@ def _write(rejections: list[tuple[str, Rejection]], path: Path) -> None:
     try:
         with path.open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file)
-            rows.writerow(("table", "row", "id", "reason"))
+            rows.writerow(("table", "file", "row", "id", "reason"))
             rows.writerows((name, *row) for name, row in rejections)
     except OSError as error:
         raise StoreError(f"loaded, but the list of rejected rows cannot be written: {error}") from error

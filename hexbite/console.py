@@ -1,4 +1,4 @@
-"""How a command speaks: progress on everything slow, and an error as one line."""
+"""How a command speaks: progress on everything slow, and an error as one line, or one for each problem of a folder."""
 
 from __future__ import annotations
 

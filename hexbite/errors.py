@@ -7,7 +7,11 @@ in ``bento/contract/errors.py``. Messages say what is wrong, where, and what to 
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final, NamedTuple
+
+_SHOWN_PROBLEMS: Final = 20
 
 
 class HexbiteError(Exception):
@@ -30,6 +34,34 @@ class DataError(HexbiteError):
         where = f"{path}" if column is None else f"{path}, column {column}"
         many = "" if count is None else f" ({count:,} rows)"
         super().__init__(f"{where}: {problem}{many}")
+
+
+class Problem(NamedTuple):
+    """What keeps a data folder from being used: in which file of it and in which column, and in how many rows.
+
+    ``column`` is empty and ``rows`` 0 where it is no matter of them.
+    """
+
+    file: str
+    column: str
+    what: str
+    rows: int = 0
+
+    def __str__(self) -> str:
+        where = f"{self.file}, column {self.column}" if self.column else self.file
+        return f"{where}: {self.what}" + (f" ({self.rows:,} rows)" if self.rows else "")
+
+
+class FolderError(DataError):
+    """A data folder cannot be used; ``problems`` are all that is wrong with it, the message lists the first."""
+
+    def __init__(self, problems: Sequence[Problem], *, path: Path) -> None:
+        self.problems = problems
+        lines = [f"cannot be used; problems {len(problems):,}", *map(str, problems[:_SHOWN_PROBLEMS])]
+        more = len(problems) - _SHOWN_PROBLEMS
+        if more > 0:
+            lines.append(f"and {more:,} more; python -m data describe {path} lists all")
+        super().__init__("\n  ".join(lines), path=path)
 
 
 class SchemaError(HexbiteError):

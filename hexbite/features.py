@@ -71,7 +71,7 @@ class FeatureSchema:
     user: tuple[Feature, ...]
     restaurant: tuple[Feature, ...]
     context: tuple[Feature, ...] = ()
-    ids: IdKinds = IdKinds()
+    ids: IdKinds = IdKinds()  # noqa: RUF009 - a tuple, which nobody can change
 
     def __post_init__(self) -> None:
         # Names may repeat between the user's and the restaurant's table (f00 in both), not within one.
@@ -189,7 +189,11 @@ class FeatureSchema:
 
 def _id_kinds(entry: Any) -> IdKinds:
     kinds = ("integer", "text")
-    if not isinstance(entry, Mapping) or not set(entry) <= set(IdKinds._fields) or not set(entry.values()) <= set(kinds):
+    if (
+        not isinstance(entry, Mapping)
+        or not set(entry) <= set(IdKinds._fields)
+        or not set(entry.values()) <= set(kinds)
+    ):
         raise SchemaError(f'"ids" says of user and restaurant whether they are "integer" or "text", not {entry!r}')
     return IdKinds(**entry)
 
@@ -206,4 +210,11 @@ def _features(group: str, entries: Any) -> Iterable[Feature]:
         fill = entry.get("fill")
         if fill is not None and (isinstance(fill, bool) or not isinstance(fill, int | float)):
             raise SchemaError(f"group {group!r}, feature {entry['name']}: fill must be a number or null")
-        yield Feature(entry["name"], None if fill is None else float(fill), str(entry.get("description") or ""))
+        yield Feature(entry["name"], _fill(entry["name"], fill), str(entry.get("description") or ""))
+
+
+def _fill(name: str, fill: float | None) -> float | None:
+    try:
+        return None if fill is None else float(fill)
+    except OverflowError as error:  # an integer of JSON has no bounds
+        raise SchemaError(f"feature {name}: its fill is beyond float32") from error

@@ -9,13 +9,14 @@ from typing import Annotated
 
 import typer
 
+from data.folder.clicks import Unknown
+from data.folder.tables import MAX_REJECTED
 from hexbite.console import run
 from hexbite.errors import DataError
 from training.judging.evaluate import Evaluation, evaluate
 from training.judging.metrics import Figure
 from training.judging.score import score
 from training.learning.ranks import joined
-from training.reading.clicks import Unknown
 from training.run import run_training
 from training.settings import Model, Precision, Schedule, Settings
 from training.store import load, publish
@@ -26,6 +27,9 @@ _DEFAULTS = Settings()
 
 Data = Annotated[Path, typer.Option("--data", help="A data folder, see docs/architecture.md.")]
 UnknownIds = Annotated[Unknown, typer.Option("--unknown", help="Rows whose user or restaurant has no features.")]
+MaxRejected = Annotated[
+    float, typer.Option("--max-rejected", help="Share of a table's rows that may be unusable.", min=0.0, max=1.0)
+]
 Tag = Annotated[str, typer.Option("--model", help="Tag in the BentoML model store.")]
 Name = Annotated[str, typer.Option("--name", help="The model's name in the BentoML model store.")]
 
@@ -56,6 +60,7 @@ def train_model(
     window_rows: Annotated[int, typer.Option(min=1, help="Rows shuffled among each other.")] = _DEFAULTS.window_rows,
     seed: Annotated[int, typer.Option(min=0, help="The same seed and data give the same weights.")] = _DEFAULTS.seed,
     unknown: UnknownIds = "error",
+    max_rejected: MaxRejected = MAX_REJECTED,
     name: Name = "hexbite",
     checkpoint: Annotated[
         Path | None, typer.Option(help="Where to keep the run's state; by default data/checkpoints/NAME.safetensors.")
@@ -86,6 +91,7 @@ def train_model(
             settings,
             name=name,
             unknown=unknown,
+            max_rejected=max_rejected,
             checkpoint_path=checkpoint or Path("data/checkpoints") / f"{name}.safetensors",
             checkpoint_every=checkpoint_every,
             resume=resume,
@@ -101,11 +107,12 @@ def evaluate_model(
     data: Data,
     model: Tag = "hexbite:latest",
     unknown: UnknownIds = "error",
+    max_rejected: MaxRejected = MAX_REJECTED,
     json_file: Annotated[Path | None, typer.Option("--json", help="A file for the figures.")] = None,
 ) -> None:
     """Hold a model against DIR/test, beside two baselines; intervals are 95%, with people drawn again."""
     tag, artifact = load(model)
-    figures = evaluate(artifact, data, unknown=unknown)
+    figures = evaluate(artifact, data, unknown=unknown, max_rejected=max_rejected)
     _print_evaluation(tag, figures)
     if json_file is not None:
         try:
@@ -153,10 +160,11 @@ def score_pairs(
     out: Annotated[Path, typer.Option(help="Parquet to write: user_id, restaurant_id, logit, score.")],
     model: Tag = "hexbite:latest",
     unknown: UnknownIds = "error",
+    max_rejected: MaxRejected = MAX_REJECTED,
 ) -> None:
     """Score pairs offline, as the service would."""
     tag, artifact = load(model)
-    scored, left_out = score(artifact, data, pairs, out, unknown=unknown)
+    scored, left_out = score(artifact, data, pairs, out, unknown=unknown, max_rejected=max_rejected)
     skipped = f", {left_out:,} left out" if left_out else ""
     print(f"{out}: {scored:,} pairs scored by {tag}{skipped}")
 

@@ -13,6 +13,7 @@ import numpy as np
 import psutil
 import torch
 
+from data.folder.clicks import Unknown
 from hexbite.artifact import Artifact
 from hexbite.console import tell
 from hexbite.features import GROUPS
@@ -24,7 +25,7 @@ from training.learning.checkpoint import Checkpoint
 from training.learning.history import Validation
 from training.learning.loop import train
 from training.learning.ranks import Ranks
-from training.reading.clicks import ClickFiles, Unknown
+from training.reading.clicks import ClickFiles
 from training.reading.rows import FeatureRows
 from training.reading.survey import Split, Survey, survey
 from training.reading.tables import Tables, read_tables
@@ -41,6 +42,7 @@ def run_training(
     *,
     name: str,
     unknown: Unknown,
+    max_rejected: float,
     checkpoint_path: Path,
     checkpoint_every: int,
     resume: bool,
@@ -51,7 +53,7 @@ def run_training(
 
     Raises DataError, SchemaError, TrainingError or ModelStoreError; then the store is as it was.
     """
-    tables = read_tables(folder)
+    tables = read_tables(folder, unknown=unknown, max_rejected=max_rejected, defer_train=True)
     split = Split(ClickFiles(folder, TRAIN, tables, unknown), settings.holdout, settings.holdout_files, settings.seed)
     found = survey(split)
     if ranks.leads:
@@ -115,6 +117,8 @@ def run_training(
 def _tell_survey(tables: Tables, found: Survey) -> None:
     validated = f"{len(found.validation):,} to validate on"
     print(f"{found.rows:,} rows to train on, {validated}, {tables.schema.width} features", flush=True)
+    if tables.rejected:
+        print(f"{tables.rejected:,} rows of the feature tables rejected; python -m data describe DIR says why")
     if found.left_out:
         print(f"{found.left_out:,} rows left out: their user or restaurant has no features")
 

@@ -1,17 +1,20 @@
 """Rows to the binary form of COPY, whole columns at a time.
 
 The form is in Postgres's manual, under COPY: a header, then for each row a count of fields and each field's length and
-bytes, big-endian. Without NULLs every row is as long as the next, so that numpy lays out thousands at once.
+bytes, big-endian. Without NULLs every row is as long as the next, so that numpy lays out thousands at once; a text id,
+which is longer or shorter than the next, is put behind each.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from db.loading.tables import NO_EVENT, Batch
+from data.folder.columns import NO_EVENT
+from data.folder.tables import Batch
 from hexbite.geo import Ids
 
 HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -26,7 +29,7 @@ _EPOCH_US: Final = 946_684_800_000_000
 def batch_to_records(batch: Batch, cells: Ids | None) -> bytes:
     """Rows of ``(id, features, event_ts)``, with ``cells`` of ``(id, latitude, longitude, cell, features, event_ts)``.
 
-    A missing event time is written as ``-infinity``.
+    A missing event time is written as ``-infinity``. Where the batch has texts, they are one more field at the end.
     """
     width = batch.features.shape[1]
     fixed = [("id", ">i8")]
@@ -40,7 +43,7 @@ def batch_to_records(batch: Batch, cells: Ids | None) -> bytes:
     layout += [("event length", ">i4"), ("event", ">i8")]
 
     rows = np.zeros(len(batch.ids), dtype=layout)
-    rows["fields"] = len(fixed) + 2
+    rows["fields"] = len(fixed) + 2 + (len(batch.texts) > 0)
     columns: dict[str, npt.NDArray[Any]] = {"id": batch.ids}
     if cells is not None:
         columns |= {"latitude": batch.lats_deg, "longitude": batch.lngs_deg, "cell": cells}
@@ -51,4 +54,12 @@ def batch_to_records(batch: Batch, cells: Ids | None) -> bytes:
     rows["features"]["length"], rows["features"]["value"] = 4, batch.features
     rows["event length"] = 8
     rows["event"] = np.where(batch.event_us == NO_EVENT, NO_EVENT, batch.event_us - _EPOCH_US)
-    return rows.tobytes()
+    return _with_texts(rows.tobytes(), rows.itemsize, batch.texts) if batch.texts else rows.tobytes()
+
+
+def _with_texts(records: bytes, size: int, texts: Sequence[str]) -> bytes:
+    parts: list[bytes] = []
+    for start, text in zip(range(0, len(records), size), texts, strict=True):
+        encoded = text.encode()
+        parts += (records[start : start + size], len(encoded).to_bytes(4), encoded)
+    return b"".join(parts)

@@ -21,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 import psycopg
 
+from data.folder.tables import Batch
 from db.embedded import _SETTINGS
 from db.loading.encode import HEADER, TRAILER, batch_to_records
-from db.loading.tables import Batch
 from db.reading.online import _ARRAY_HEADER_BYTES, _ELEMENT
 from hexbite.features import Matrix
 from hexbite.geo import Degrees, Ids, Metres, degrees_to_cells, distances_m

@@ -284,7 +284,7 @@ def test_an_event_time_beyond_the_calendar_rejects_its_row(migrated_database: st
     # Nanoseconds that somebody labelled with another unit.
     far = pl.Series("event_ts", [1_760_000_000_000_000_000, 1_000]).cast(pl.Datetime(unit, "UTC"))
     folder = write(tmp_path / "far", users=users(2, event_ts=far), restaurants=restaurants())
-    rejections = load(migrated_database, folder)["users"].rejections
+    rejections = load(migrated_database, folder, max_rejected=0.5)["users"].rejections
     assert [(row.id, "before year 1 or after year 9999" in row.reason) for row in rejections] == [(-20, True)]
 
 
@@ -299,7 +299,7 @@ def test_the_first_and_the_last_moment_of_the_calendar_are_stored_and_shown_and_
     folder = write(
         tmp_path / "edge", users=users(4, event_ts=times), restaurants=restaurants(4, event_ts=times.reverse())
     )
-    loaded = load(migrated_database, folder)
+    loaded = load(migrated_database, folder, max_rejected=0.5)
     assert [[row.row for row in loaded[table].rejections] for table in TIME] == [[0, 3], [0, 3]]
     # In the server's time zone, the last of them lies beyond the calendar.
     lines = status(psycopg.conninfo.make_conninfo(migrated_database, options="-c timezone=Pacific/Kiritimati"))
@@ -314,20 +314,20 @@ def test_bad_rows_are_named_and_nothing_else_is_lost(migrated_database: str, fol
     write(folder, users=bad_users, restaurants=frame)
     rejected = tmp_path / "rejected.csv"
     finished = subprocess.run(
-        [sys.executable, "-m", "db", "load", str(folder), "--rejected", str(rejected)],
+        [sys.executable, "-m", "db", "load", str(folder), "--rejected", str(rejected), "--max-rejected", "0.2"],
         cwd=ROOT,
         env=os.environ | {"DATABASE_URL": migrated_database},
         capture_output=True,
         text=True,
     )
     assert finished.returncode == 0, finished.stderr
-    assert "row 1, id -13: b is missing" in finished.stderr
+    assert "user_features.parquet row 1, id -13: b: null without a fill" in finished.stderr
     with rejected.open() as file:
         rows = {(row["table"], row["id"]): row["reason"] for row in csv.DictReader(file)}
     assert {id_ for table, id_ in rows if table == "users"} == {"-20", "-13", "-6", "1", "8", ""}
     assert {id_ for table, id_ in rows if table == "restaurants"} == {"0", "1"}
     assert "NaN" in rows["users", "-20"]
-    assert "out of range" in rows["restaurants", "0"]
+    assert "outside -90..90" in rows["restaurants", "0"]
     # What was stored under a rejected id is still there, and whatever is good is new.
     assert one(migrated_database, "SELECT count(*) FROM users") == 50
     assert one(migrated_database, "SELECT features[2] FROM users WHERE user_id = -13") == 1.0
@@ -353,12 +353,12 @@ NAN = float("nan")
     [
         (twice([1, 1, 1], [3, 9, 5], a=[0, NAN, 0]), {1: 2}, {0: "once", 1: "NaN"}),
         (twice([1, 1, 1], [3, 9, 5], a=[0, NAN, NAN]), {1: 0}, {1: "NaN", 2: "NaN"}),
-        (twice([1, 1], [3, 9], a=[None, NAN]), {}, {0: "missing", 1: "NaN"}),
+        (twice([1, 1, 2], [3, 9, 9], a=[None, NAN, 0]), {2: 2}, {0: "null", 1: "NaN"}),
         (twice([1, 1, 1], [5, 5, 5], a=[NAN, 0, 0]), {1: 1}, {0: "NaN", 2: "once"}),
         (twice([1, 1, 1], [None, 4, None], a=[0, NAN, 0]), {1: 0}, {1: "NaN", 2: "once"}),
         (twice([1, 1, 1], [None, 4, 3]), {1: 1}, {0: "once", 2: "once"}),
         (twice([1, 1, 1], a=[NAN, 0, 0]), {1: 1}, {0: "NaN", 2: "once"}),
-        (twice([None, 1, None, 1], a=[0, NAN, 0, 0]), {1: 3}, {0: "user_id is", 1: "NaN", 2: "user_id is"}),
+        (twice([None, 1, None, 1], a=[0, NAN, 0, 0]), {1: 3}, {0: "user_id: null", 1: "NaN", 2: "user_id: null"}),
         (twice([1, 2, 1, 2], [1, 2, 3, 4], a=[0, 0, NAN, NAN]), {1: 0, 2: 1}, {2: "NaN", 3: "NaN"}),
     ],
 )
@@ -369,7 +369,7 @@ def test_of_rows_with_one_id_the_newest_that_can_be_used_is_kept_and_every_other
     folder = write(tmp_path / "data", users=users(2, user_id=[100, 101]), restaurants=restaurants())
     load(migrated_database, folder)
     (folder / SCHEMA).write_text(json.dumps(FeatureSchema.from_names(["a", "b"], ["c"]).to_json()))
-    report = load(migrated_database, write(folder, users=frame), mode=mode)["users"]
+    report = load(migrated_database, write(folder, users=frame), mode=mode, max_rejected=1.0)["users"]
     with psycopg.connect(migrated_database) as connection:
         stored = connection.execute("SELECT user_id, features[2] FROM users WHERE user_id < 100").fetchall()
     assert dict(stored) == kept
@@ -388,7 +388,7 @@ def test_a_row_whose_time_or_place_cannot_be_used_yields_to_an_older_one(
         users=users(2, user_id=[1, 1], event_ts=times.cast(pl.Datetime("ms"))),
         restaurants=restaurants(2, restaurant_id=[1, 1], latitude=[8.0, 91.0], event_ts=[MONDAY, MONDAY]),
     )
-    loaded = load(migrated_database, folder)
+    loaded = load(migrated_database, folder, max_rejected=0.5)
     assert [[row.row for row in loaded[table].rejections] for table in TIME] == [[1], [1]]
     assert one(migrated_database, "SELECT event_ts FROM users") == MONDAY
     assert one(migrated_database, "SELECT latitude FROM restaurants") == 8.0

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from data.folder.clicks import Unknown
 from hexbite.artifact import Artifact
 from hexbite.console import progress
 from hexbite.features import DISTANCE_M, Matrix
@@ -18,7 +19,7 @@ from hexbite.ranker import Ranker
 from training.judging.lists import Lists
 from training.judging.metrics import Auc, Figure, Means, bootstrap_mean, rank_to_hit, rank_to_ndcg
 from training.judging.ranking import rank_visits, read_visits
-from training.reading.clicks import ClickFiles, Clicks, Unknown
+from training.reading.clicks import ClickFiles, Clicks
 from training.reading.tables import Tables, read_tables
 
 #: The restaurant feature that counts visits, where there is one; else train clicks are counted.
@@ -81,12 +82,14 @@ def _named(value: Any) -> Any:
     return {name: _named(inner) for name, inner in value.items()} if isinstance(value, dict) else value
 
 
-def evaluate(artifact: Artifact, folder: Path, *, unknown: Unknown) -> Evaluation:
+def evaluate(artifact: Artifact, folder: Path, *, unknown: Unknown, max_rejected: float) -> Evaluation:
     """Score the test split of a data folder, in memory that does not grow with it.
 
-    Raises DataError where a file cannot be used, SchemaError where the folder's features are not the model's.
+    Raises FolderError where the folder cannot be used, SchemaError where the folder's features are not the model's.
     """
-    tables = read_tables(folder, artifact.schema)
+    counts_clicks = VISITS_FEATURE not in artifact.schema.names("restaurant")
+    wanted = (TRAIN, TEST) if counts_clicks else (TEST,)
+    tables = read_tables(folder, artifact.schema, wanted=wanted, unknown=unknown, max_rejected=max_rejected)
     popularity = _popularity(folder, tables, unknown)
     files = ClickFiles(folder, TEST, tables, unknown)
     context = tables.schema.names("context")
@@ -118,7 +121,7 @@ def evaluate(artifact: Artifact, folder: Path, *, unknown: Unknown) -> Evaluatio
         auc={name: auc.interval(seed=_SEED) for name, auc in aucs.items()},
         lists=of_lists,
         list_count=lists.count,
-        **_ranking(artifact, folder, tables, popularity.visits),
+        **_ranking(artifact, tables, popularity.visits),
     )
 
 
@@ -146,8 +149,8 @@ def _popularity(folder: Path, tables: Tables, unknown: Unknown) -> Popularity:
     return Popularity(counts, float(counts.sum()) / rows)
 
 
-def _ranking(artifact: Artifact, folder: Path, tables: Tables, popularity: npt.NDArray[np.float64]) -> dict[str, Any]:
-    visits = read_visits(folder, tables)
+def _ranking(artifact: Artifact, tables: Tables, popularity: npt.NDArray[np.float64]) -> dict[str, Any]:
+    visits = read_visits(tables)
     if visits is None:
         return {"visits": 0, "places_in_reach": 0.0, "ranking": {}}
     ranks = rank_visits(artifact, tables, visits, popularity)

@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from data.folder.requests import Visits
 from hexbite.artifact import Artifact
 from hexbite.console import progress
-from hexbite.errors import DataError
-from hexbite.folder import REQUESTS
 from hexbite.geo import EARTH_RADIUS_M, distances_m
 from hexbite.ranker import order
-from training.reading.parquet import Ids, column_names, read_columns, to_ids, to_numbers
-from training.reading.tables import Rows, Tables
-
-#: The column of a request file that says where the person went.
-VISITED: Final = "visited_restaurant_id"
-
+from training.reading.tables import Tables
 
 _OUT_OF_REACH: Final = 1 << 40
-
-
-class Visits(NamedTuple):
-    """N requests with a known outcome: who, where they stood (degrees), how far they would go, and where they went."""
-
-    user_ids: Ids
-    lats_deg: npt.NDArray[np.float64]
-    lngs_deg: npt.NDArray[np.float64]
-    max_dist_m: npt.NDArray[np.float64]
-    visited: Rows
 
 
 class Ranks(NamedTuple):
@@ -43,19 +26,10 @@ class Ranks(NamedTuple):
     in_reach: npt.NDArray[np.int64]
 
 
-def read_visits(folder: Path, tables: Tables) -> Visits | None:
+def read_visits(tables: Tables) -> Visits | None:
     """The requests of a data folder that tell where the person went; None where none do."""
-    path = folder / REQUESTS
-    if not path.exists() or VISITED not in column_names(path):
-        return None
-    numbers = ("latitude", "longitude", "max_dist")
-    frame = read_columns(path, ["user_id", VISITED, *numbers])
-    visited, known = tables.restaurants.find(to_ids(frame[VISITED], path))
-    if not known.all():
-        count = int(np.count_nonzero(~known))
-        raise DataError("ids without a row in the feature table", path=path, column=VISITED, count=count)
-    lats, lngs, max_dist_m = (to_numbers(frame[name], path) for name in numbers)
-    return Visits(to_ids(frame["user_id"], path), lats, lngs, max_dist_m, visited)
+    requests = tables.requests
+    return requests.read_visits() if requests is not None and requests.tells_visits else None
 
 
 def rank_visits(artifact: Artifact, tables: Tables, visits: Visits, popularity: npt.NDArray[np.float64]) -> Ranks:
@@ -63,7 +37,7 @@ def rank_visits(artifact: Artifact, tables: Tables, visits: Visits, popularity: 
 
     ``popularity`` ``(R,)`` counts visits of each restaurant. A visited place out of reach gets a rank past every other.
     """
-    users, known = tables.users.find(visits.user_ids)
+    users, known = tables.users.known.find(visits.user_ids)
     by_lat = np.argsort(tables.lats_deg, kind="stable")
     lats = tables.lats_deg[by_lat]
     ranks = np.empty((4, len(visits.user_ids)), dtype=np.int64)

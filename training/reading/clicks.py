@@ -1,27 +1,21 @@
-"""Click rows, a slice of a file at a time: ids become row numbers of the feature tables."""
+"""Click rows, a slice of a file at a time, with row numbers of the feature tables in the place of ids."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
-from hexbite.errors import DataError
+from data.folder.clicks import ClickReader, Part, Rows, Tally, Unknown
+from data.folder.files import File, Unreadable
+from hexbite.errors import FolderError
 from hexbite.features import Matrix
-from hexbite.folder import CLICK_KEYS
-from training.reading.parquet import count_rows, parquet_files, read_columns, to_clicks, to_ids, to_matrix
-from training.reading.tables import Rows, Tables
-
-Unknown = Literal["error", "skip"]
-
-# The row group that polars writes: a slice of a file is then one of them, and is decoded alone.
-PART_ROWS: Final = 1 << 18
+from training.reading.tables import Tables
 
 
 class Clicks(NamedTuple):
@@ -43,6 +37,12 @@ class Clicks(NamedTuple):
         return len(self.click)
 
     @classmethod
+    def empty(cls, context_width: int) -> Clicks:
+        """No row."""
+        numbers, nothing = np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32)
+        return cls(numbers, numbers, nothing, np.empty((0, context_width), dtype=np.float32))
+
+    @classmethod
     def concatenate(cls, parts: Sequence[Clicks]) -> Clicks:
         """One after the other; one at the least."""
         if len(parts) == 1:
@@ -55,42 +55,9 @@ class Clicks(NamedTuple):
         )
 
 
-class Pairs(NamedTuple):
-    """Row numbers of N (user, restaurant) pairs, and which of them have features on both sides."""
-
-    user: Rows
-    restaurant: Rows
-    known: npt.NDArray[np.bool_]
-
-
-def find_pairs(frame: pl.DataFrame, tables: Tables, unknown: Unknown, path: Path) -> Pairs:
-    """The rows of each pair. With ``unknown="error"`` raises DataError where one has no features."""
-    users, has_user = tables.users.find(to_ids(frame["user_id"], path))
-    restaurants, has_restaurant = tables.restaurants.find(to_ids(frame["restaurant_id"], path))
-    for column, known in (("user_id", has_user), ("restaurant_id", has_restaurant)):
-        missing = len(known) - int(np.count_nonzero(known))
-        if missing and unknown == "error":
-            raise DataError(
-                "ids without a row in the feature table; add them, or leave such rows out with --unknown skip",
-                path=path,
-                column=column,
-                count=missing,
-            )
-    return Pairs(users, restaurants, has_user & has_restaurant)
-
-
-class Part(NamedTuple):
-    """Consecutive rows of a file; ``file`` is its place among the files by name."""
-
-    file: int
-    path: Path
-    start: int
-    rows: int
-
-
 @dataclass(frozen=True)
 class ClickFiles:
-    """The files of a split in a data folder, ``train`` or ``test``.
+    """The files of a split in a data folder, ``train`` or ``test``, that hold rows.
 
     A row whose user or restaurant has no features is an error, or left out and counted with ``unknown="skip"``.
     """
@@ -101,26 +68,37 @@ class ClickFiles:
     unknown: Unknown = "error"
 
     @cached_property
-    def paths(self) -> list[Path]:
-        """By name. Raises DataError where there is none."""
-        return parquet_files(self.folder / self.split)
+    def reader(self) -> ClickReader:
+        """What reads them."""
+        return replace(self.tables.clicks[self.split], unknown=self.unknown)
 
-    @cached_property
+    @property
+    def files(self) -> Sequence[File]:
+        """In the order of their relative paths."""
+        return self.reader.files
+
+    @property
     def parts(self) -> list[Part]:
-        """Slices of at most `PART_ROWS` rows, file by file. Raises DataError where a file is empty or unreadable."""
-        return [
-            Part(file, path, start, min(PART_ROWS, rows - start))
-            for file, path in enumerate(self.paths)
-            for rows in (count_rows(path),)
-            for start in range(0, rows, PART_ROWS)
-        ]
+        """Slices of a row group each, file by file."""
+        return self.reader.parts
+
+    def judge(self, part: Part, tally: Tally) -> tuple[Clicks, int]:
+        """The usable rows of a slice, and how many were left out; what is wrong goes to the tally."""
+        file = self.files[part.file]
+        try:
+            rows, used, faults = self.reader.read(part)
+        except Unreadable as error:
+            tally.add_unreadable(file, str(error))
+            return Clicks.empty(len(self.reader.context)), part.rows
+        tally.add(file, rows.click, used, faults)
+        left_out = part.rows - int(np.count_nonzero(used))
+        return (Clicks(*rows).take(used) if left_out else Clicks(*rows)), left_out
 
     def read(self, part: Part) -> tuple[Clicks, int]:
-        """The rows of a slice, and how many were left out. Raises DataError where it cannot be used."""
-        path, context = part.path, self.tables.schema.context
-        columns = [*CLICK_KEYS, *(feature.name for feature in context)]
-        frame = read_columns(path, columns, start=part.start, rows=part.rows)
-        pairs = find_pairs(frame, self.tables, self.unknown, path)
-        clicks = Clicks(pairs.user, pairs.restaurant, to_clicks(frame["click"], path), to_matrix(frame, context, path))
-        left_out = len(frame) - int(np.count_nonzero(pairs.known))
-        return (clicks.take(pairs.known) if left_out else clicks), left_out
+        """The rows of a slice, and how many were left out. Raises FolderError where it cannot be used."""
+        tally = Tally(self.split)
+        read = self.judge(part, tally)
+        problems = tally.problems(is_whole=False)
+        if problems:
+            raise FolderError(problems, path=self.folder)
+        return read

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from data.folder.clicks import Tally
 from hexbite.console import progress
-from hexbite.errors import DataError
+from hexbite.errors import DataError, FolderError
 from training.reading.clicks import ClickFiles, Clicks
 from training.reading.tables import Tables
 
@@ -35,18 +36,24 @@ class Split:
     seed: int
 
     def __post_init__(self) -> None:
-        if self.holdout_files and self.holdout_files >= len(self.files.paths):
+        if self.holdout_files and self.holdout_files >= len(self.files.files):
             raise DataError(
-                f"--holdout-files {self.holdout_files} leaves none of its {len(self.files.paths)} files to train on",
+                f"--holdout-files {self.holdout_files} leaves none of its {len(self.files.files)} files to train on",
                 path=self.files.folder / self.files.split,
             )
 
     def read(self, number: int) -> tuple[Clicks, Clicks, int]:
         """Training rows, validation rows, and how many rows without features were left out, of the n-th part."""
+        return self._divide(number, *self.files.read(self.files.parts[number]))
+
+    def judge(self, number: int, tally: Tally) -> tuple[Clicks, Clicks, int]:
+        """As `read`; what is wrong goes to the tally."""
+        return self._divide(number, *self.files.judge(self.files.parts[number], tally))
+
+    def _divide(self, number: int, clicks: Clicks, left_out: int) -> tuple[Clicks, Clicks, int]:
         part = self.files.parts[number]
-        clicks, left_out = self.files.read(part)
         if self.holdout_files:
-            held_out = np.full(len(clicks), part.file >= len(self.files.paths) - self.holdout_files)
+            held_out = np.full(len(clicks), part.file >= len(self.files.files) - self.holdout_files)
         else:
             held_out = np.random.default_rng([self.seed, number]).random(len(clicks)) < self.holdout
         # By mask, which copies: a slice, even an empty one, would keep the whole part in memory.
@@ -74,32 +81,35 @@ class Survey(NamedTuple):
 
 
 def survey(split: Split) -> Survey:
-    """Read every train file once. Raises DataError, naming file, column and count, before any step is made."""
+    """Read every train file once. Raises FolderError, with all that is wrong, before any step is made."""
     tables, parts = split.files.tables, split.files.parts
     moments = _Moments(len(tables.schema.context))
     held_out = []
     rows_by_part = np.zeros(len(parts), dtype=np.int64)
+    tally = Tally(split.files.split)
     clicks = left_out = 0
     with progress("looking through the train files", sum(part.rows for part in parts)) as advance:
         for number, part in enumerate(parts):
-            training, validation, without_features = split.read(number)
+            training, validation, without_features = split.judge(number, tally)
             moments.add(training.context)
             held_out.append(validation)
             rows_by_part[number] = len(training)
             clicks += int(np.count_nonzero(training.click))
             left_out += without_features
             advance(part.rows)
+    problems = tally.problems(is_whole=True)
+    if problems:
+        raise FolderError(problems, path=split.files.folder)
     rows = int(rows_by_part.sum())
     if not 0 < clicks < rows:
-        what = (
-            "no row to learn from" if not rows else f"all {rows:,} rows say click {int(clicks > 0)}; nothing to learn"
-        )
+        held_out_rows = f"beside {len(Clicks.concatenate(held_out)):,} rows held out"
+        what = f"{held_out_rows}, {rows:,} rows with {clicks:,} clicks are left, nothing to learn; lower --holdout"
         raise DataError(what, path=split.files.folder / split.files.split)
     return Survey(
         standardisation=_standardise(tables, moments),
         validation=Clicks.concatenate(held_out),
         rows_by_part=rows_by_part,
-        files=len(split.files.paths),
+        files=len(split.files.files),
         clicks=clicks,
         left_out=left_out,
     )
