@@ -25,11 +25,30 @@ import hexbite
 from hexbite.artifact import Artifact
 from hexbite.errors import ArtifactError, ModelStoreError
 from hexbite.home import bentoml_home
+from training.writable import folder_fault
 
 #: The folder of a model that holds its report.
 REPORT: Final = "report"
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
+
+
+def require_storable(name: str) -> None:
+    """Raise ModelStoreError where a model could not be stored under a name, before there is one."""
+    try:
+        tag = bentoml.Tag(name, None)
+        if name.endswith("\n"):  # which BentoML's pattern lets pass
+            raise ValueError(name)
+    except ValueError as error:
+        raise ModelStoreError(
+            f"{name!r} can be no model's name: BentoML takes up to 63 of a-z, 0-9, '.', '_' and '-', "
+            "and begins and ends with a letter or digit"
+        ) from error
+    home = bentoml_home()
+    # In the first of them BentoML puts a model together.
+    for folder in (Path(tempfile.gettempdir()), home, home / "models", home / "models" / tag.name):
+        if fault := folder_fault(folder):
+            raise ModelStoreError(f"no model can be stored: {fault}; BENTOML_HOME names another place for the store")
 
 
 def save(artifact: Artifact, *, name: str, pages: Mapping[str, bytes] | None = None) -> str:
@@ -100,6 +119,7 @@ def publish(source: str, *, name: str) -> str:
 
     Raises ModelStoreError or ArtifactError.
     """
+    require_storable(name)
     folder = Path(source)
     if folder.is_dir():
         origin, artifact = str(folder), Artifact.load(folder)

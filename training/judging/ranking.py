@@ -14,6 +14,7 @@ from hexbite.errors import DataError
 from hexbite.folder import REQUESTS
 from hexbite.geo import EARTH_RADIUS_M, distances_m
 from hexbite.ranker import order
+from training.judging.clocks import Clocks, read_clocks
 from training.reading.parquet import Ids, column_names, read_columns, to_ids, to_numbers
 from training.reading.tables import Rows, Tables
 
@@ -25,13 +26,17 @@ _OUT_OF_REACH: Final = 1 << 40
 
 
 class Visits(NamedTuple):
-    """N requests with a known outcome: who, where they stood (degrees), how far they would go, and where they went."""
+    """N requests with a known outcome: who, where they stood (degrees), how far they would go, and where they went.
+
+    ``clocks`` tell the restaurants' local times; None where the schema does not ask for them.
+    """
 
     user_ids: Ids
     lats_deg: npt.NDArray[np.float64]
     lngs_deg: npt.NDArray[np.float64]
     max_dist_m: npt.NDArray[np.float64]
     visited: Rows
+    clocks: Clocks | None
 
 
 class Ranks(NamedTuple):
@@ -55,7 +60,8 @@ def read_visits(folder: Path, tables: Tables) -> Visits | None:
         count = int(np.count_nonzero(~known))
         raise DataError("ids without a row in the feature table", path=path, column=VISITED, count=count)
     lats, lngs, max_dist_m = (to_numbers(frame[name], path) for name in numbers)
-    return Visits(to_ids(frame["user_id"], path), lats, lngs, max_dist_m, visited)
+    clocks = read_clocks(folder, tables) if tables.schema.tells_local_time else None
+    return Visits(to_ids(frame["user_id"], path), lats, lngs, max_dist_m, visited, clocks)
 
 
 def rank_visits(artifact: Artifact, tables: Tables, visits: Visits, popularity: npt.NDArray[np.float64]) -> Ranks:
@@ -77,7 +83,8 @@ def rank_visits(artifact: Artifact, tables: Tables, visits: Visits, popularity: 
             near, metres = band[metres <= reach_m], metres[metres <= reach_m]
             ids = tables.restaurants.ids[near]
             user = tables.users.features[users[visit]] if known[visit] else artifact.user_mean
-            context = tables.schema.context_rows(metres)
+            local = None if visits.clocks is None else visits.clocks.local_times(visit, near)
+            context = tables.schema.context_rows(metres, local)
             logits = artifact.ranker.logits(tables.schema.assemble(user, tables.restaurants.features[near], context))
             rankings = (
                 order(ids, logits, metres, size=len(ids), by_distance=False),
