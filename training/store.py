@@ -102,7 +102,7 @@ def _put(model: bentoml.Model, store: Path) -> None:
 def load(tag: str) -> tuple[str, Artifact]:
     """A stored model by its tag (``name``, ``name:latest`` or ``name:version``), and its full tag.
 
-    Raises ModelStoreError where there is no such model, ArtifactError where it is none of ours.
+    Raises ModelStoreError where there is no such model or no store, ArtifactError where it is none of ours.
     """
     try:
         model = bentoml.models.get(tag)
@@ -110,6 +110,11 @@ def load(tag: str) -> tuple[str, Artifact]:
         raise ModelStoreError(
             f"the model store has no {tag!r}; `bentoml models list` shows what it has, "
             "`python -m training train` makes one"
+        ) from error
+    except OSError as error:
+        raise ModelStoreError(
+            f"the model store in {bentoml_home()} cannot be opened: {error.strerror or error}; "
+            "BENTOML_HOME names another place"
         ) from error
     return str(model.tag), Artifact.load(Path(model.path))
 

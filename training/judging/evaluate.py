@@ -73,8 +73,8 @@ class Evaluation:
 
         Where there is none these are null, and ``reason`` says why.
         """
-        clicks = {name: getattr(self, name) for name in ("rows", "left_out", "click_rate", "auc")}
-        clicks["means"] = {name: _with_reason(means) for name, means in self.means.items()}
+        clicks = {name: getattr(self, name) for name in ("rows", "left_out", "click_rate")}
+        clicks |= {"means": {name: _with_reason(means) for name, means in self.means.items()}, "auc": self.auc}
         visits = {"visits": self.visits, "places_in_reach": self.places_in_reach}
         lists = {"lists": self.list_count}
         document: dict[str, Any] = _named(

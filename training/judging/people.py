@@ -38,14 +38,18 @@ class People:
         if min(clicked, left) >= MIN_PEOPLE:
             return ""
         return (
-            f"people with a click {clicked:,}, people with a row that was not clicked {left:,}; "
+            f"{_told(clicked)} with a click, {_told(left)} with a row that was not clicked; "
             f"an AUC needs {MIN_PEOPLE} of each"
         )
 
 
 def too_few(people: int) -> str:
     """Why a mean over so many people is not told; empty where it is."""
-    return "" if people >= MIN_PEOPLE else f"people {people:,}; a figure needs {MIN_PEOPLE}"
+    return "" if people >= MIN_PEOPLE else f"{_told(people)} to tell it by; a figure needs {MIN_PEOPLE}"
+
+
+def _told(count: int) -> str:
+    return "1 person" if count == 1 else f"{count:,} people"
 
 
 def _count(flags: npt.NDArray[np.bool_]) -> int:
