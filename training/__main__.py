@@ -107,8 +107,8 @@ def evaluate_model(
     json_file: Annotated[Path | None, typer.Option("--json", help="A file for the figures.")] = None,
 ) -> None:
     """Hold a model against DIR/test, beside two baselines; intervals are 95%, with people drawn again."""
-    if json_file is not None and (fault := file_fault(json_file)):
-        raise DataError(fault, path=json_file)
+    if json_file is not None:
+        _require_writable(json_file)
     tag, artifact = load(model)
     figures = evaluate(artifact, data, unknown=unknown)
     _print_evaluation(tag, figures)
@@ -165,10 +165,17 @@ def score_pairs(
     unknown: UnknownIds = "error",
 ) -> None:
     """Score pairs offline, as the service would."""
+    _require_writable(out)
     tag, artifact = load(model)
     scored, left_out = score(artifact, data, pairs, out, unknown=unknown)
     skipped = f", {left_out:,} left out" if left_out else ""
     print(f"{out}: {scored:,} pairs scored by {tag}{skipped}")
+
+
+def _require_writable(path: Path) -> None:
+    """Raise DataError before the work, where what comes of it could not be written."""
+    if fault := file_fault(path):
+        raise DataError(fault, path=path)
 
 
 if __name__ == "__main__":

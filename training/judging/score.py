@@ -17,7 +17,6 @@ from training.judging.evaluate import logits
 from training.reading.clicks import Clicks, Unknown, find_pairs
 from training.reading.parquet import column_names, read_columns, to_matrix
 from training.reading.tables import read_tables
-from training.writable import file_fault
 
 # What the service's answers call the distance.
 _DISPLACEMENT: Final = "displacement"
@@ -29,8 +28,6 @@ def score(artifact: Artifact, folder: Path, pairs: Path, out: Path, *, unknown: 
     ``pairs`` is a parquet file with the two ids and each context feature of the model; ``distance_m`` may be called
     ``displacement``. Raises DataError as training does, SchemaError where the folder's features are not the model's.
     """
-    if fault := file_fault(out):
-        raise DataError(fault, path=out)
     tables = read_tables(folder, artifact.schema)
     context = tables.schema.context
     present = column_names(pairs)
