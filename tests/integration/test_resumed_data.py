@@ -127,7 +127,7 @@ def test_a_run_is_not_resumed_with_permuted_labels_and_goes_on_with_its_own(
 ) -> None:
     whole = tmp_path / "whole"
     shutil.copytree(world, whole)
-    arguments = ("train", "--data", world, "--epochs", "3", "--batch-size", "64")
+    arguments: tuple[str | Path, ...] = ("train", "--data", world, "--epochs", "3", "--batch-size", "64")
     arguments = (*arguments, "--checkpoint", tmp_path / "run.safetensors")
     with monkeypatch.context() as patch:
         patch.setattr("training.run.tell", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
