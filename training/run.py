@@ -18,8 +18,7 @@ from hexbite.features import GROUPS, FeatureSchema
 from hexbite.folder import TRAIN
 from hexbite.ranker import Ranker
 from training.judging.importance import permutation_importance
-from training.judging.people import People
-from training.judging.validation import validate
+from training.judging.validation import auc_fault, validate
 from training.learning.checkpoint import Checkpoint, require_writable
 from training.learning.history import Validation
 from training.learning.loop import train
@@ -58,10 +57,10 @@ def run_training(
     split = Split(ClickFiles(folder, TRAIN, tables, unknown), settings.holdout, settings.holdout_files, settings.seed)
     found = survey(split)
     never_varied = _never_varied(tables.schema, found)
-    auc_fault = People.of(found.validation).auc_fault() if len(found.validation) else ""
+    why_no_auc = auc_fault(found.validation)
     if ranks.leads:
         _tell_survey(tables, found)
-        _warn(never_varied, auc_fault)
+        _warn(never_varied, why_no_auc)
     identity = asdict(settings) | {"features": tables.schema.fingerprint[:12]}
     checkpoint = Checkpoint(checkpoint_path, checkpoint_every, identity, found.digests)
     rows = FeatureRows(tables, found.standardisation, device, _DTYPES[settings.precision])
@@ -75,7 +74,7 @@ def run_training(
     ours = found.validation.take(slice(ranks.rank, None, ranks.count))
     curves = validate(trained.network, rows, ours).curves()
     names = [f"{group} {name}" for group in GROUPS for name in tables.schema.names(group)]
-    importance = [] if auc_fault else permutation_importance(trained.network, rows, ours, names, seed=settings.seed)
+    importance = [] if why_no_auc else permutation_importance(trained.network, rows, ours, names, seed=settings.seed)
     if not ranks.leads:
         return None
 
@@ -92,7 +91,7 @@ def run_training(
         data=data,
         history=trained.history,
         curves=curves,
-        auc_fault=auc_fault,
+        why_no_auc=why_no_auc,
         importance=importance,
         peak_rss_mib=_peak_rss_mib(),
     )
@@ -106,9 +105,9 @@ def run_training(
         user_mean=user_mean,
         restaurant_mean=restaurant_mean,
         training=training | {"command": run.command},
-        metrics=({"no_auc": auc_fault} if auc_fault else {})
-        | {
+        metrics={
             "validation": best.figures,
+            **({"no_auc": why_no_auc} if why_no_auc else {}),
             "validations": [
                 {"step": one.step, "epoch": one.epoch, "loss": one.loss, **one.figures}
                 for one in trained.history.validations
@@ -138,14 +137,14 @@ def _never_varied(schema: FeatureSchema, found: Survey) -> dict[str, list[str]]:
     return by_group
 
 
-def _warn(never_varied: dict[str, list[str]], auc_fault: str) -> None:
+def _warn(never_varied: dict[str, list[str]], why_no_auc: str) -> None:
     if never_varied:
         told = "; ".join(f"{group} {', '.join(names)}" for group, names in never_varied.items())
         print(f"warning: the model does not look at what never varied in the training rows: {told}", flush=True)
         tell("never_varied", **never_varied)
-    if auc_fault:
-        print(f"warning: no AUC of the validation rows: {auc_fault}", flush=True)
-        tell("no_auc", reason=auc_fault)
+    if why_no_auc:
+        print(f"warning: no AUC of the validation rows: {why_no_auc}", flush=True)
+        tell("no_auc", reason=why_no_auc)
 
 
 def _data(folder: Path, tables: Tables, found: Survey) -> dict[str, Any]:

@@ -45,10 +45,16 @@ def require_storable(name: str) -> None:
             "and begins and ends with a letter or digit"
         ) from error
     home = bentoml_home()
-    # In the first of them BentoML puts a model together.
-    for folder in (Path(tempfile.gettempdir()), home, home / "models", home / "models" / tag.name):
+    for folder in (home, home / "models", home / "models" / tag.name):
         if fault := folder_fault(folder):
             raise ModelStoreError(f"no model can be stored: {fault}; BENTOML_HOME names another place for the store")
+    try:
+        # Where BentoML puts a model together. Python looks for it by writing, and finds none on a full disk.
+        fault = folder_fault(Path(tempfile.gettempdir()))
+    except OSError as error:
+        fault = str(error.strerror or error)
+    if fault:
+        raise ModelStoreError(f"no model can be stored: {fault}; TMPDIR names another place to put one together")
 
 
 def save(artifact: Artifact, *, name: str, pages: Mapping[str, bytes] | None = None) -> str:

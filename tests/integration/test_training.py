@@ -21,10 +21,11 @@ from hexbite.ranker import Ranker, logits_to_scores
 from tests.integration.trainer import RESTAURANTS, USERS, Trainer, change
 from tests.integration.trainer import trainer as trainer
 from training.judging.evaluate import assemble, logits
+from training.judging.score import score
 from training.learning.checkpoint import Checkpoint
 from training.learning.loop import Trained, train
 from training.learning.ranks import Ranks
-from training.reading.clicks import ClickFiles, Clicks
+from training.reading.clicks import ClickFiles, Clicks, Pairs
 from training.reading.rows import FeatureRows
 from training.reading.survey import Split, Survey, survey
 from training.reading.tables import read_tables
@@ -368,3 +369,21 @@ def test_a_folder_of_another_schema_and_a_model_that_does_not_exist_are_errors_o
         (("train", "--data", world / "nowhere"), "is no folder"),
     ):
         assert said in trainer.refused(*arguments)
+
+
+def test_pairs_are_scored_under_the_ids_that_they_came_with(world: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    tables = read_tables(world)
+    artifact = Artifact(tables.schema, fit(world, epochs=1)[3], *(np.zeros(w, np.float32) for w in (30, 10)))
+
+    def find_texts(frame: pl.DataFrame, *_: Any) -> Pairs:
+        users, restaurants = (frame[name].str.slice(1).cast(pl.Int32).to_numpy() for name in frame.columns[:2])
+        return Pairs(users, restaurants, users < 300)
+
+    monkeypatch.setattr("training.judging.score.find_pairs", find_texts)
+    pairs, out = tmp_path / "pairs.parquet", tmp_path / "scores.parquet"
+    frame = pl.DataFrame({"user_id": ["u7", "u300", "u5"], "restaurant_id": ["r0", "r1", "r2"]})
+    frame.write_parquet(pairs)
+    assert score(artifact, world, pairs, out, unknown="skip") == (2, 1)
+    scored = pl.read_parquet(out)
+    assert scored.select("user_id", "restaurant_id").equals(frame[[0, 2]])
+    assert len(set(scored["logit"].to_list())) == 2
