@@ -11,10 +11,10 @@ import typer
 
 from data.checkins import MAX_RADIUS_M, Protocol, write_checkins
 from data.describe import describe
-from data.orders import Sizes as OrderSizes
-from data.orders import write_orders
 from data.folder.clicks import Unknown
 from data.folder.tables import MAX_REJECTED
+from data.orders import Sizes as OrderSizes
+from data.orders import write_orders
 from data.synthetic import Sizes, write_world
 from hexbite.console import run
 from hexbite.features import DISTANCE_M

@@ -34,6 +34,7 @@ class Ranker:
     (F,) that standardises a row before them, else standardisation is folded into the first layer and it is empty.
     Float64 because raw features may sit far from zero (coordinates, timestamps): with the standardisation folded into
     the weights, float32 would cancel away the digits that matter.
+    A column without any weight is not looked at: it may hold anything, NaN and infinity too.
     """
 
     layers: tuple[LinearMap, ...]
@@ -72,6 +73,14 @@ class Ranker:
         """Length of a row that it scores."""
         return self.layers[0].weight.shape[1]
 
+    @property
+    def looked_at(self) -> npt.NDArray[np.bool_]:
+        """Which columns of a row ``(F,)`` can move a score: those with a weight that is not 0."""
+        if self.inputs:
+            weight, bias = self.inputs[0]
+            return np.asarray(((weight != 0) | (bias != 0)).numpy())
+        return np.asarray((self.layers[0].weight != 0).any(dim=0).numpy())
+
     def tensors(self) -> dict[str, Tensor]:
         """Its parameters by name: ``layers.0.weight`` and so on."""
         groups = {"layers": self.layers, "crosses": self.crosses, "inputs": self.inputs}
@@ -105,14 +114,23 @@ class Ranker:
     def fold(cls, network: Network, mean: npt.NDArray[np.float64], std: npt.NDArray[np.float64]) -> Self:
         """The same function on raw rows: ``network((row - mean) / std)``; both are ``(F,)``, std > 0.
 
-        W (x - m) / s + b is one linear map again: W / s and b - (W / s) m.
+        W (x - m) / s + b is one linear map again: W / s and b - (W / s) m. Where std is infinite, a column never varied
+        in training: it was 0 in every row, its weights are still those drawn at the start, and become 0.
         """
-        layers, crosses = network.layers, network.crosses
         shift, scale = torch.from_numpy(mean), torch.from_numpy(std)
-        if crosses:
-            return cls(tuple(layers), tuple(crosses), (LinearMap(1.0 / scale, -shift / scale),))
-        weight = layers[0].weight / scale
-        return cls((LinearMap(weight, layers[0].bias - weight @ shift), *layers[1:]))
+        has_varied = torch.isfinite(scale).double()
+        (weight, bias), *others = network.layers
+        weight = weight * has_varied
+        if network.crosses:
+            # What is 0 before a cross layer is 0 behind it.
+            crosses = (
+                LinearMap(weight * torch.outer(has_varied, has_varied), bias * has_varied)
+                for weight, bias in network.crosses
+            )
+            inputs = LinearMap(1.0 / scale, -shift / scale)
+            return cls((LinearMap(weight, bias), *others), tuple(crosses), (inputs,))
+        weight = weight / scale
+        return cls((LinearMap(weight, bias - weight @ shift), *others))
 
     def logits(self, rows: Matrix) -> Logits:
         """Raw rows ``(N, F)`` float32 to logits ``(N,)`` float64; N may be 0."""
@@ -122,15 +140,20 @@ class Ranker:
 class Scorer:
     """A ranker made ready to score many restaurants for one user, whose ``user_width`` features every row begins with.
 
-    What the first layer makes of the user is the same in every row, so that it is computed once.
+    What the first layer makes of the user is the same in every row, so that it is computed once. Columns without any
+    weight are taken out of the rows first: 0 times NaN would be NaN.
     """
 
     def __init__(self, ranker: Ranker, user_width: int) -> None:
-        self._inputs = ranker.inputs
-        self._crosses = [LinearMap(weight.T.contiguous(), bias) for weight, bias in ranker.crosses]
+        looked_at = ranker.looked_at
+        self._of_users, self._of_rows = _places(looked_at[:user_width]), _places(looked_at[user_width:])
+        kept = torch.from_numpy(looked_at)
+        self._inputs = [LinearMap(scale[kept], shift[kept]) for scale, shift in ranker.inputs]
+        self._crosses = [LinearMap(weight[kept][:, kept].T.contiguous(), bias[kept]) for weight, bias in ranker.crosses]
         (weight, bias), *others = ranker.layers
+        weight = weight[:, kept]
         # Cross layers mix the user into everything: there the first layer is given whole rows.
-        split = 0 if ranker.crosses else user_width
+        split = 0 if ranker.crosses else int(looked_at[:user_width].sum())
         self._of_user = LinearMap(weight[:, :split].contiguous(), bias)
         transposed = [weight[:, split:].T.contiguous(), *(linear.weight.T.contiguous() for linear in others)]
         self._weights, self._last = transposed[:-1], transposed[-1][:, 0]
@@ -141,8 +164,8 @@ class Scorer:
         if len(rows) > _ROWS_AT_ONCE:
             parts = (rows[start : start + _ROWS_AT_ONCE] for start in range(0, len(rows), _ROWS_AT_ONCE))
             return np.concatenate([self.logits(user, part) for part in parts])
-        known = torch.from_numpy(user).double()
-        hidden = torch.from_numpy(rows).double()
+        known = torch.from_numpy(user if self._of_users is None else user[self._of_users]).double()
+        hidden = torch.from_numpy(rows if self._of_rows is None else rows.take(self._of_rows, axis=1)).double()
         if self._crosses:
             scale, shift = self._inputs[0]
             standardised = torch.addcmul(shift, torch.cat((known.expand(len(rows), -1), hidden), dim=1), scale)
@@ -157,6 +180,11 @@ class Scorer:
             bias = following
         logits: Logits = torch.mv(hidden, self._last).add_(bias).numpy()
         return logits
+
+
+def _places(looked_at: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp] | None:
+    """The columns that are looked at; None where all are, so that nothing is copied."""
+    return None if looked_at.all() else np.flatnonzero(looked_at)
 
 
 def logits_to_scores(logits: Logits) -> npt.NDArray[np.float64]:

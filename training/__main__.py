@@ -20,6 +20,7 @@ from training.learning.ranks import joined
 from training.run import run_training
 from training.settings import Model, Precision, Schedule, Settings
 from training.store import load, publish
+from training.writable import file_fault
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train a ranker on clicks, look at it, publish it.")
 
@@ -58,7 +59,9 @@ def train_model(
         int, typer.Option(min=0, help="Stop after so many validations without a better one; 0 never.")
     ] = _DEFAULTS.patience,
     window_rows: Annotated[int, typer.Option(min=1, help="Rows shuffled among each other.")] = _DEFAULTS.window_rows,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed and data give the same weights.")] = _DEFAULTS.seed,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="The same seed and data give the same weights.")
+    ] = _DEFAULTS.seed,
     unknown: UnknownIds = "error",
     max_rejected: MaxRejected = MAX_REJECTED,
     name: Name = "hexbite",
@@ -111,6 +114,8 @@ def evaluate_model(
     json_file: Annotated[Path | None, typer.Option("--json", help="A file for the figures.")] = None,
 ) -> None:
     """Hold a model against DIR/test, beside two baselines; intervals are 95%, with people drawn again."""
+    if json_file is not None:
+        _require_writable(json_file)
     tag, artifact = load(model)
     figures = evaluate(artifact, data, unknown=unknown, max_rejected=max_rejected)
     _print_evaluation(tag, figures)
@@ -126,22 +131,27 @@ def _print_evaluation(tag: str, figures: Evaluation) -> None:
     if figures.left_out:
         print(f"{figures.left_out:,} rows left out: their user or restaurant has no features")
     for name, means in figures.means.items():
-        told = ", ".join(f"{metric.replace('_', ' ')} {value:.4f}" for metric, value in means.items())
+        told = ", ".join(
+            f"{metric.replace('_', ' ')} {'infinite' if value is None else f'{value:.4f}'}"
+            for metric, value in means.items()
+        )
         print(f"  {name:<13} {told}")
-    for name, figure in figures.auc.items():
-        print(f"  {name:<13} AUC     {figure}")
-    if figures.lists:
-        print(f"{figures.list_count:,} lists of one person's test rows, some clicked and some not")
-        _print_rankings(figures.lists)
+    _print_rankings({name: {"AUC": figure} for name, figure in figures.auc.items()})
+    print(f"{figures.list_count:,} lists of one person's test rows, some clicked and some not")
+    _print_rankings(figures.lists)
     if figures.ranking:
         print(f"{figures.visits:,} visits, {figures.places_in_reach:,.0f} places in reach on average")
         _print_rankings(figures.ranking)
 
 
 def _print_rankings(rankings: Mapping[str, Mapping[str, Figure]]) -> None:
-    for metric in next(iter(rankings.values())):
-        for name, by_metric in rankings.items():
-            print(f"  {name:<13} {metric:<7} {by_metric[metric]}")
+    by_metric = list(rankings.values())
+    for metric in by_metric[0]:
+        if len({figures[metric] for figures in by_metric}) == 1 and by_metric[0][metric].value is None:
+            print(f"  {metric:<7} {by_metric[0][metric]}")
+            continue
+        for name, figures in rankings.items():
+            print(f"  {name:<13} {metric:<7} {figures[metric]}")
 
 
 @app.command("publish")
@@ -163,10 +173,17 @@ def score_pairs(
     max_rejected: MaxRejected = MAX_REJECTED,
 ) -> None:
     """Score pairs offline, as the service would."""
+    _require_writable(out)
     tag, artifact = load(model)
     scored, left_out = score(artifact, data, pairs, out, unknown=unknown, max_rejected=max_rejected)
     skipped = f", {left_out:,} left out" if left_out else ""
     print(f"{out}: {scored:,} pairs scored by {tag}{skipped}")
+
+
+def _require_writable(path: Path) -> None:
+    """Raise DataError before the work, where what comes of it could not be written."""
+    if fault := file_fault(path):
+        raise DataError(fault, path=path)
 
 
 if __name__ == "__main__":

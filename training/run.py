@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 import sys
 from dataclasses import asdict
@@ -16,12 +15,12 @@ import torch
 from data.folder.clicks import Unknown
 from hexbite.artifact import Artifact
 from hexbite.console import tell
-from hexbite.features import GROUPS
+from hexbite.features import GROUPS, FeatureSchema
 from hexbite.folder import TRAIN
 from hexbite.ranker import Ranker
 from training.judging.importance import permutation_importance
-from training.judging.validation import validate
-from training.learning.checkpoint import Checkpoint
+from training.judging.validation import auc_fault, validate
+from training.learning.checkpoint import Checkpoint, require_writable
 from training.learning.history import Validation
 from training.learning.loop import train
 from training.learning.ranks import Ranks
@@ -31,7 +30,7 @@ from training.reading.survey import Split, Survey, survey
 from training.reading.tables import Tables, read_tables
 from training.report.page import Run, write_report
 from training.settings import Settings
-from training.store import code_version, save
+from training.store import code_version, require_storable, save
 
 _DTYPES: Final = {"float32": torch.float32, "bf16": torch.float32, "float64": torch.float64}
 
@@ -53,12 +52,19 @@ def run_training(
 
     Raises DataError, SchemaError, TrainingError or ModelStoreError; then the store is as it was.
     """
+    if ranks.leads:
+        require_storable(name)
+        require_writable(checkpoint_path)
     tables = read_tables(folder, unknown=unknown, max_rejected=max_rejected, defer_train=True)
     split = Split(ClickFiles(folder, TRAIN, tables, unknown), settings.holdout, settings.holdout_files, settings.seed)
     found = survey(split)
+    never_varied = _never_varied(tables.schema, found)
+    why_no_auc = auc_fault(found.validation)
     if ranks.leads:
         _tell_survey(tables, found)
-    checkpoint = Checkpoint(checkpoint_path, checkpoint_every, _identity(settings, tables, found))
+        _warn(never_varied, why_no_auc)
+    identity = asdict(settings) | {"features": tables.schema.fingerprint[:12]}
+    checkpoint = Checkpoint(checkpoint_path, checkpoint_every, identity, found.digests)
     rows = FeatureRows(tables, found.standardisation, device, _DTYPES[settings.precision])
 
     def report(validation: Validation) -> None:
@@ -70,7 +76,7 @@ def run_training(
     ours = found.validation.take(slice(ranks.rank, None, ranks.count))
     curves = validate(trained.network, rows, ours).curves()
     names = [f"{group} {name}" for group in GROUPS for name in tables.schema.names(group)]
-    importance = permutation_importance(trained.network, rows, ours, names, seed=settings.seed)
+    importance = [] if why_no_auc else permutation_importance(trained.network, rows, ours, names, seed=settings.seed)
     if not ranks.leads:
         return None
 
@@ -79,7 +85,7 @@ def run_training(
     if best != trained.history.validations[-1]:
         print(f"kept the weights of step {best.step:,}, the best on the validation rows")
     training = {**asdict(settings), "steps": best.step, "ranks": ranks.count, "code": code_version()}
-    data = _data(folder, tables, found)
+    data = _data(folder, tables, found) | {"never_varied": never_varied}
     run = Run(
         name=name,
         command=shlex.join(["python", "-m", "training", *sys.argv[1:]]),
@@ -87,6 +93,7 @@ def run_training(
         data=data,
         history=trained.history,
         curves=curves,
+        why_no_auc=why_no_auc,
         importance=importance,
         peak_rss_mib=_peak_rss_mib(),
     )
@@ -102,6 +109,7 @@ def run_training(
         training=training | {"command": run.command},
         metrics={
             "validation": best.figures,
+            **({"no_auc": why_no_auc} if why_no_auc else {}),
             "validations": [
                 {"step": one.step, "epoch": one.epoch, "loss": one.loss, **one.figures}
                 for one in trained.history.validations
@@ -123,15 +131,24 @@ def _tell_survey(tables: Tables, found: Survey) -> None:
         print(f"{found.left_out:,} rows left out: their user or restaurant has no features")
 
 
-def _identity(settings: Settings, tables: Tables, found: Survey) -> dict[str, Any]:
-    """What must be the same for a run to go on from a checkpoint."""
-    rows = hashlib.sha256(found.rows_by_part.tobytes()).hexdigest()[:12]
-    moments = hashlib.sha256(found.standardisation.mean.tobytes() + found.standardisation.std.tobytes()).hexdigest()
-    return asdict(settings) | {
-        "features": tables.schema.fingerprint[:12],
-        "rows of each part": rows,
-        "feature values": moments[:12],
-    }
+def _never_varied(schema: FeatureSchema, found: Survey) -> dict[str, list[str]]:
+    """The features of which no training row tells anything, by group; only groups that have some."""
+    columns = [(group, name) for group in GROUPS for name in schema.names(group)]
+    by_group: dict[str, list[str]] = {}
+    for (group, name), never in zip(columns, found.standardisation.never_varied, strict=True):
+        if never:
+            by_group.setdefault(group, []).append(name)
+    return by_group
+
+
+def _warn(never_varied: dict[str, list[str]], why_no_auc: str) -> None:
+    if never_varied:
+        told = "; ".join(f"{group} {', '.join(names)}" for group, names in never_varied.items())
+        print(f"warning: the model does not look at what never varied in the training rows: {told}", flush=True)
+        tell("never_varied", **never_varied)
+    if why_no_auc:
+        print(f"warning: no AUC of the validation rows: {why_no_auc}", flush=True)
+        tell("no_auc", reason=why_no_auc)
 
 
 def _data(folder: Path, tables: Tables, found: Survey) -> dict[str, Any]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from typing import Literal
+
+from hexbite.errors import TrainingError
 
 Model = Literal["ranknet", "mlp", "dcn"]
 Schedule = Literal["constant", "linear", "cosine"]
@@ -19,7 +22,8 @@ class Settings:
     (or keeps it). ``clip_norm`` bounds the norm of a gradient; 0 does not. ``holdout`` is the share (0..1, exclusive at
     1) of train rows kept for validation, or ``holdout_files`` the number of train files, the last ones by name.
     ``patience`` is how many validations in a row may pass without a smaller loss; 0 never stops early. There are
-    ``validations`` of them in an epoch. Rows are shuffled within ``window_rows``.
+    ``validations`` of them in an epoch. Rows are shuffled within ``window_rows``. Raises TrainingError where one is NaN
+    or infinite.
     """
 
     model: Model = "ranknet"
@@ -36,3 +40,10 @@ class Settings:
     patience: int = 0
     window_rows: int = 1 << 20
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        # One of them would train, and then not be recorded: JSON has no word for it.
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise TrainingError(f"--{field.name.replace('_', '-')} must be a number, not {value}")

@@ -25,11 +25,36 @@ import hexbite
 from hexbite.artifact import Artifact
 from hexbite.errors import ArtifactError, ModelStoreError
 from hexbite.home import bentoml_home
+from training.writable import folder_fault
 
 #: The folder of a model that holds its report.
 REPORT: Final = "report"
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
+
+
+def require_storable(name: str) -> None:
+    """Raise ModelStoreError where a model could not be stored under a name, before there is one."""
+    try:
+        tag = bentoml.Tag(name, None)
+        if name.endswith("\n"):  # which BentoML's pattern lets pass
+            raise ValueError(name)
+    except ValueError as error:
+        raise ModelStoreError(
+            f"{name!r} can be no model's name: BentoML takes up to 63 of a-z, 0-9, '.', '_' and '-', "
+            "and begins and ends with a letter or digit"
+        ) from error
+    home = bentoml_home()
+    for folder in (home, home / "models", home / "models" / tag.name):
+        if fault := folder_fault(folder):
+            raise ModelStoreError(f"no model can be stored: {fault}; BENTOML_HOME names another place for the store")
+    try:
+        # Where BentoML puts a model together. Python looks for it by writing, and finds none on a full disk.
+        fault = folder_fault(Path(tempfile.gettempdir()))
+    except OSError as error:
+        fault = str(error.strerror or error)
+    if fault:
+        raise ModelStoreError(f"no model can be stored: {fault}; TMPDIR names another place to put one together")
 
 
 def save(artifact: Artifact, *, name: str, pages: Mapping[str, bytes] | None = None) -> str:
@@ -83,7 +108,7 @@ def _put(model: bentoml.Model, store: Path) -> None:
 def load(tag: str) -> tuple[str, Artifact]:
     """A stored model by its tag (``name``, ``name:latest`` or ``name:version``), and its full tag.
 
-    Raises ModelStoreError where there is no such model, ArtifactError where it is none of ours.
+    Raises ModelStoreError where there is no such model or no store, ArtifactError where it is none of ours.
     """
     try:
         model = bentoml.models.get(tag)
@@ -91,6 +116,11 @@ def load(tag: str) -> tuple[str, Artifact]:
         raise ModelStoreError(
             f"the model store has no {tag!r}; `bentoml models list` shows what it has, "
             "`python -m training train` makes one"
+        ) from error
+    except OSError as error:
+        raise ModelStoreError(
+            f"the model store in {bentoml_home()} cannot be opened: {error.strerror or error}; "
+            "BENTOML_HOME names another place"
         ) from error
     return str(model.tag), Artifact.load(Path(model.path))
 
@@ -100,6 +130,7 @@ def publish(source: str, *, name: str) -> str:
 
     Raises ModelStoreError or ArtifactError.
     """
+    require_storable(name)
     folder = Path(source)
     if folder.is_dir():
         origin, artifact = str(folder), Artifact.load(folder)

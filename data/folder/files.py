@@ -16,7 +16,24 @@ _MAGIC: Final = b"PAR1"
 
 # How files of data in other formats end: named, where parquet is wanted.
 _OTHER_FORMATS: Final = frozenset(
-    ".arrow .avro .csv .feather .ipc .json .jsonl .ndjson .orc .parq .pickle .pkl .pq .tsv .xls .xlsx".split()
+    [
+        ".arrow",
+        ".avro",
+        ".csv",
+        ".feather",
+        ".ipc",
+        ".json",
+        ".jsonl",
+        ".ndjson",
+        ".orc",
+        ".parq",
+        ".pickle",
+        ".pkl",
+        ".pq",
+        ".tsv",
+        ".xls",
+        ".xlsx",
+    ]
 )
 
 # A damaged file makes polars fail in any of these ways.

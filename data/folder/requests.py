@@ -13,6 +13,7 @@ import polars as pl
 
 from data.folder.clicks import Rows, Unknown, find_places
 from data.folder.columns import (
+    NO_EVENT,
     Fault,
     Holding,
     Mask,
@@ -20,6 +21,7 @@ from data.folder.columns import (
     counted,
     is_text,
     series_to_degrees,
+    series_to_event_us,
     series_to_ids,
     series_to_range,
 )
@@ -32,6 +34,9 @@ from hexbite.ids import IdKind, IdKinds
 #: The column that says where the person went.
 VISITED: Final = "visited_restaurant_id"
 
+#: The columns that may tell the moment of a request, the first that is there.
+MOMENTS: Final = ("at", "visited_at")
+
 CANDIDATES: Final = "candidate_restaurant_ids"
 
 _MAX_CANDIDATES: Final = 10_000
@@ -41,26 +46,39 @@ _BATCH_ROWS: Final = 131_072
 _SIZES: Final = (1, 1_000)
 _DISTANCES_M: Final = (0, 50_000)
 
+# 0002-01-01 and 9999-01-01.
+_FIRST_MOMENT_US: Final = -62_104_060_800_000_000
+_LAST_MOMENT_US: Final = 253_370_764_800_000_000
+_US_PER_S: Final = 1_000_000
+
 
 class Visits(NamedTuple):
-    """N requests with a known outcome: who, where they stood (degrees), how far they would go, and where they went."""
+    """N requests with a known outcome: who, where they stood (degrees), how far they would go, where they went, and when.
+
+    ``at_s`` are seconds since 1970, UTC; 0 where the schema asks for no moment.
+    """
 
     user_ids: Ids
     lats_deg: Degrees
     lngs_deg: Degrees
     max_dist_m: npt.NDArray[np.float64]
     visited: Rows
+    at_s: npt.NDArray[np.float64]
 
 
 @dataclass
 class Requests:
-    """The request files of a folder that hold rows. Counts are set by `judge`."""
+    """The request files of a folder that hold rows; ``timed`` where the schema tells local time.
+
+    Counts are set by `judge`.
+    """
 
     files: Sequence[File]
     ids: IdKinds
     users: Known | None
     restaurants: Known | None
     unknown: Unknown
+    timed: bool
     cold_starts: int = 0
     candidates: int = 0
     without_candidates: int = 0
@@ -79,7 +97,14 @@ class Requests:
         wanted |= dict.fromkeys(("latitude", "longitude", "size", "max_dist"), "numbers")
         if self.tells_visits:
             wanted[VISITED] = self.ids.restaurant
+            if self.timed:
+                wanted[self._moment] = "times"
         return wanted
+
+    @property
+    def _moment(self) -> str:
+        """The column of the moments; the first name where no file has any."""
+        return next((name for name in MOMENTS if any(file.dtype(name) is not None for file in self.files)), MOMENTS[0])
 
     @property
     def tells_visits(self) -> bool:
@@ -139,7 +164,18 @@ class Requests:
         if self.tells_visits:
             (rows, known), found = find_places(frame[VISITED], self.ids.restaurant, self.restaurants, self.unknown)
             faults += found
-        return Visits(users, lats, lngs, max_dist_m, rows), known, faults
+        at_s = np.zeros(len(frame))
+        if self._moment in self.columns:
+            at_us, _ = series_to_event_us(frame[self._moment])
+            # Local time may lie a day to either side, and has to lie in the calendar too.
+            outside = (at_us != NO_EVENT) & ((at_us < _FIRST_MOMENT_US) | (at_us > _LAST_MOMENT_US))
+            faults += [
+                Fault(self._moment, what, mask)
+                for what, mask in (("null", at_us == NO_EVENT), ("before year 2 or after year 9998", outside))
+                if mask.any()
+            ]
+            at_s = at_us / _US_PER_S
+        return Visits(users, lats, lngs, max_dist_m, rows, at_s), known, faults
 
     def _measure(self, frame: pl.DataFrame) -> list[Fault]:
         sizes, faults = series_to_range(frame["size"], *_SIZES)

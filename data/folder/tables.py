@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -74,7 +73,7 @@ class Known(NamedTuple):
 
     def find(self, ids: Ids) -> tuple[npt.NDArray[np.int32], Mask]:
         """The place in ``ids`` of each of M ids, and whether it has one; where not, the place means nothing."""
-        first, last = self.ids[0], self.ids[-1]
+        first, last = int(self.ids[0]), int(self.ids[-1])  # of hashes the difference may be beyond 64 bits
         if last - first + 1 == len(self.ids):
             known = (ids >= first) & (ids <= last)
             return np.where(known, ids - first, 0).astype(np.int32), known

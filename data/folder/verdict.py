@@ -119,7 +119,7 @@ def judge(
         files = contents.files[split]
         sound = _sound(files, click_columns(ids, context), of_place[split])
         verdict.clicks[split] = ClickReader(sound, ids, context, *known, unknown)
-    requests = Requests(contents.files[REQUESTS], ids, *known, unknown)
+    requests = Requests(contents.files[REQUESTS], ids, *known, unknown, zoned)
     requests.files = _sound(requests.files, requests.columns, of_place[REQUESTS])
     if requests.files:
         verdict.requests = requests

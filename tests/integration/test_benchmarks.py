@@ -1,19 +1,46 @@
 """Benchmarks run: small, and without the peers that a machine may not have."""
 
-from contextlib import AsyncExitStack
+import gc
+from collections.abc import Iterator
+from pathlib import Path
 
-from tests.benchmarks.bench_prefilter import CUT, NARROW_M, Ours, check, drawn_points, in_turn
-from tests.benchmarks.prefilter_peers import World
+import pytest
+
+from tests.benchmarks.bench_prefilter import Effort, measure
+from tests.benchmarks.prefilter_peers import debian_redis
+
+# One world, just large enough for circles of 500 m.
+SMALL = Effort((4_000,), points=2, passes=1)
 
 
-async def test_the_read_of_a_neighbourhood_is_right_and_timed(fresh_database: str) -> None:
-    world = World.draw(2_000)
-    points = drawn_points(3)
-    async with AsyncExitStack() as stack:
-        ours = await Ours.load(fresh_database, world)
-        stack.push_async_callback(ours.close)
-        ways = {"ours": (ours.finder(CUT), NARROW_M)}
-        await check(ways, world, points, CUT)
-        (timing,) = await in_turn(ways, points, passes=2)
-    assert len(timing.ms) == 2 * len(points)
-    assert timing.found > 0
+@pytest.fixture
+def _thawed() -> Iterator[None]:
+    """A benchmark keeps what it has made from being searched for garbage, for the rest of its process."""
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("_thawed")
+async def test_the_read_of_a_neighbourhood_is_right_and_timed_without_peers(
+    server_dsn: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = await measure(SMALL, server_dsn, None, None)
+    printed = capsys.readouterr().out
+    for peer in ("PostGIS", "Redis"):
+        assert f"{peer} is left out: Debian's package" in printed
+    words = last.split()
+    told = dict(zip(words[::2], words[1::2], strict=True))
+    assert told["prefilter_vs_postgis"] == told["prefilter_vs_redis"] == "-"
+    assert float(told["density_ratio"]) > 0 and float(told["cut_ratio"]) > 0
+
+
+@pytest.mark.usefixtures("_thawed")
+async def test_redis_finds_the_same_restaurants(
+    server_dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with debian_redis(tmp_path) as redis:
+        if redis is None:
+            pytest.skip("Debian's package redis-server is not installed")
+        last = await measure(SMALL, server_dsn, None, redis)
+    assert "Redis over ours" in capsys.readouterr().out
+    assert "prefilter_vs_postgis - prefilter_vs_redis -" not in last

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ from safetensors.torch import load_file
 
 from data.synthetic import Sizes, write_world
 from hexbite.errors import Interrupted, TrainingError
+from tests.integration.trainer import Trainer
+from tests.integration.trainer import trainer as trainer
 from training.learning.checkpoint import Checkpoint
 from training.learning.history import Validation
 from training.learning.loop import Trained, train
@@ -33,11 +34,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("resume") / "world"
     write_world(folder, Sizes(300, 200, 30_000, 100, 10), seed=3, files=3)
     return folder
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
-    return os.environ | {"BENTOML_HOME": str(tmp_path_factory.mktemp("store")), "BENTOML_DO_NOT_TRACK": "True"}
 
 
 def fit(
@@ -135,25 +131,30 @@ def test_a_loss_that_is_no_number_ends_the_run(world: Path, tmp_path: Path) -> N
         fit(world, tmp_path / "run", learning_rate=1e30)
 
 
-def start(environment: Mapping[str, str], world: Path, *arguments: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "training", "train", "--data", str(world), "--epochs", "60", *arguments]
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+def weights(trainer: Trainer, printed: str) -> dict[str, torch.Tensor]:
+    return load_file(trainer.folder(printed.split()[-1]) / "ranker.safetensors")
 
 
-def weights(environment: Mapping[str, str], printed: str) -> dict[str, torch.Tensor]:
-    name, version = printed.split()[-1].split(":")
-    return load_file(Path(environment["BENTOML_HOME"]) / "models" / name / version / "ranker.safetensors")
+@pytest.fixture(scope="module")
+def whole(world: Path, trainer: Trainer) -> dict[str, torch.Tensor]:
+    """What a command leaves that was never ended."""
+    return weights(trainer, trainer("train", "--data", world, "--epochs", "60", "--name", "whole").stdout)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_command_that_was_ended_goes_on_where_it_was(
-    world: Path, environment: Mapping[str, str], tmp_path: Path, number: signal.Signals
+    world: Path, whole: dict[str, torch.Tensor], trainer: Trainer, tmp_path: Path, number: signal.Signals
 ) -> None:
     path = tmp_path / "run.safetensors"
-    arguments = ("--checkpoint", str(path), "--checkpoint-every", "40", "--name", f"ended{number}")
-    running = start(environment, world, *arguments)
+    arguments = ["train", "--data", str(world), "--epochs", "60", "--name", f"ended{number}"]
+    arguments += ["--checkpoint", str(path), "--checkpoint-every", "40"]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "training", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     while not path.exists():
         assert running.poll() is None, running.communicate()
         time.sleep(0.005)
@@ -162,12 +163,10 @@ def test_a_command_that_was_ended_goes_on_where_it_was(
     assert running.returncode == (143 if number == signal.SIGTERM else -number)
     assert ("--resume goes on from" in told) == (number == signal.SIGTERM)
     assert "Traceback" not in told
-    assert not (Path(environment["BENTOML_HOME"]) / "models" / f"ended{number}").exists()
+    assert not (trainer.home / "models" / f"ended{number}").exists()
 
-    resumed, whole = start(environment, world, *arguments, "--resume"), start(environment, world, "--name", "whole")
-    (resumed_printed, told), (whole_printed, _) = resumed.communicate(timeout=120), whole.communicate(timeout=120)
-    assert resumed.returncode == whole.returncode == 0, told
-    assert "epoch 1/60" not in resumed_printed
-    ours, theirs = weights(environment, resumed_printed), weights(environment, whole_printed)
-    assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.items())
+    resumed = trainer(*arguments, "--resume").stdout
+    assert "epoch 1/60" not in resumed
+    ours = weights(trainer, resumed)
+    assert all(torch.equal(ours[name], tensor) for name, tensor in whole.items())
     assert not path.exists()

@@ -1,15 +1,14 @@
 """From a data folder to a stored model, by the commands that a person types."""
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+import json
+import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import bentoml
 import numpy as np
 import polars as pl
 import pytest
@@ -19,9 +18,13 @@ from data.synthetic import Sizes, write_world
 from hexbite.artifact import Artifact
 from hexbite.errors import DataError
 from hexbite.features import Feature, FeatureSchema
+from hexbite.ids import IdKinds
 from hexbite.networks import NETWORKS
 from hexbite.ranker import Ranker, logits_to_scores
+from tests.integration.trainer import RESTAURANTS, USERS, Trainer, change
+from tests.integration.trainer import trainer as trainer
 from training.judging.evaluate import assemble, logits
+from training.judging.score import score
 from training.learning.checkpoint import Checkpoint
 from training.learning.loop import Trained, train
 from training.learning.ranks import Ranks
@@ -30,9 +33,6 @@ from training.reading.rows import FeatureRows
 from training.reading.survey import Split, Survey, survey
 from training.reading.tables import read_tables
 from training.settings import Settings
-
-ROOT = Path(__file__).parents[2]
-USERS, RESTAURANTS = "user_features.parquet", "restaurant_features.parquet"
 
 
 @pytest.fixture(scope="module")
@@ -45,29 +45,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def copy(world: Path, tmp_path: Path) -> Path:
     """The world, to be broken."""
-    for path in world.rglob("*"):
-        if path.is_file():
-            target = tmp_path / "copy" / path.relative_to(world)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(path.read_bytes())
-    return tmp_path / "copy"
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
-    return os.environ | {"BENTOML_HOME": str(tmp_path_factory.mktemp("store")), "BENTOML_DO_NOT_TRACK": "True"}
-
-
-def command(environment: Mapping[str, str], *arguments: str, status: int = 0) -> "subprocess.CompletedProcess[str]":
-    finished = subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
-    assert finished.returncode == status, finished.stdout + finished.stderr
-    return finished
-
-
-def change(path: Path, **columns: Any) -> None:
-    pl.read_parquet(path).with_columns(**columns).write_parquet(path)
+    return Path(shutil.copytree(world, tmp_path / "copy"))
 
 
 def drop(path: Path, column: str) -> None:
@@ -168,7 +146,7 @@ def test_standardisation_is_computed_on_the_tables_and_streamed_for_the_context(
     np.testing.assert_allclose(std[30:40], tables.restaurants.features.std(axis=0, dtype=np.float64))
     metres = pl.read_parquet(copy / "train" / "*.parquet")["distance_m"].cast(pl.Float32).cast(pl.Float64).to_numpy()
     np.testing.assert_allclose((mean[40], std[40]), (metres.mean(), metres.std()), rtol=1e-9)
-    assert std[29] == 1.0
+    assert np.isinf(std[29])
 
 
 def test_sparse_ids_in_any_order_train_the_same_model(world: Path, copy: Path) -> None:
@@ -276,17 +254,14 @@ def test_a_context_value_that_is_no_number_is_an_error(copy: Path) -> None:
         look(copy)
 
 
-def test_unknown_ids_can_be_left_out_and_are_counted(copy: Path, environment: Mapping[str, str]) -> None:
+def test_unknown_ids_can_be_left_out_and_are_counted(copy: Path, trainer: Trainer) -> None:
     for table, column in ((USERS, "user_id"), (RESTAURANTS, "restaurant_id")):
         pl.read_parquet(copy / table).filter(pl.col(column) > 5).write_parquet(copy / table)
-    refused = command(environment, "training", "train", "--data", str(copy), status=1)
-    said = refused.stderr.partition("error: ")[2]
+    said = trainer.refused("train", "--data", copy)
     assert "cannot be used; problems 8\n" in said
     assert "train/train_02.parquet, column user_id: ids without a feature row; add them" in said
     assert "--unknown skip" in said
-    trained = command(
-        environment, "training", "train", "--data", str(copy), "--unknown", "skip", "--epochs", "1", "--name", "skipped"
-    )
+    trained, _ = trainer.train(copy, "--unknown", "skip", "--name", "skipped")
     rows = pl.read_parquet(copy / "train" / "*.parquet")
     left_out = rows.filter((pl.col("user_id") <= 5) | (pl.col("restaurant_id") <= 5)).height
     assert f"{left_out:,} rows left out" in trained.stdout
@@ -329,30 +304,24 @@ def assert_json_lines(told: str) -> None:
 
 
 def test_a_run_without_validation_rows_keeps_the_last_weights_and_says_what_it_cannot(
-    world: Path, environment: Mapping[str, str]
+    world: Path, trainer: Trainer
 ) -> None:
-    trained = command(
-        environment, "training", "train", "--data", str(world), "--epochs", "1", "--holdout", "0", "--name", "blind"
-    )
+    trained, folder = trainer.train(world, "--holdout", "0", "--name", "blind")
     assert "30,000 rows to train on, 0 to validate on" in trained.stdout
-    name, version = trained.stdout.split()[-1].split(":")
-    folder = Path(environment["BENTOML_HOME"]) / "models" / name / version
     assert "No row was held out" in (folder / "report" / "report.html").read_text()
     assert Artifact.load(folder).metrics["validation"] == {}
 
 
 def test_a_model_goes_through_the_store_with_all_that_is_known_of_it(
-    world: Path, environment: Mapping[str, str], tmp_path: Path
+    world: Path, trainer: Trainer, tmp_path: Path
 ) -> None:
-    trained = command(environment, "training", "train", "--data", str(world), "--epochs", "2")
+    trained, folder = trainer.train(world, "--epochs", "2")
     tag = trained.stdout.splitlines()[-1]
     assert tag.startswith("hexbite:")
-    shown = json.loads(command(environment, "bentoml", "models", "get", tag, "-o", "json").stdout)
-    told = shown["metadata"]
+    told: Any = bentoml.models.get(tag).info.metadata
     assert told["data"]["train_rows"] + told["data"]["validation_rows"] == 30_000
     assert told["metrics"]["validation"]["auc"] > 0.9
     assert told["training"]["code"]["hexbite"]
-    folder = Path(command(environment, "bentoml", "models", "get", tag, "-o", "path").stdout.strip())
     assert {path.name for path in folder.iterdir()} == {"ranker.safetensors", "model.json", "model.yaml", "report"}
     assert_report(folder / "report", command="python -m training train --data")
     assert_json_lines(trained.stderr)
@@ -362,18 +331,17 @@ def test_a_model_goes_through_the_store_with_all_that_is_known_of_it(
     for mean, table in ((artifact.user_mean, tables.users), (artifact.restaurant_mean, tables.restaurants)):
         np.testing.assert_allclose(mean, table.features.mean(axis=0, dtype=np.float64), rtol=1e-6)
 
-    newer = command(environment, "training", "train", "--data", str(world), "--epochs", "1").stdout.splitlines()[-1]
+    newer = trainer.train(world)[0].stdout.splitlines()[-1]
     assert "hexbite:latest" not in (tag, newer)
-    back = command(environment, "training", "publish", tag).stdout.strip()
+    back = trainer("publish", tag).stdout.strip()
     assert back not in (tag, newer)
-    latest = Path(command(environment, "bentoml", "models", "get", "hexbite:latest", "-o", "path").stdout.strip())
+    latest = Path(bentoml.models.get("hexbite:latest").path)
+    assert latest == trainer.folder(back)
     for file in ("ranker.safetensors", "report/report.html"):
         assert (latest / file).read_bytes() == (folder / file).read_bytes()
 
     report = tmp_path / "figures.json"
-    printed = command(
-        environment, "training", "evaluate", "--data", str(world), "--model", tag, "--json", str(report)
-    ).stdout
+    printed = trainer("evaluate", "--data", world, "--model", tag, "--json", report).stdout
     assert "AUC" in printed
     figures = json.loads(report.read_text())
     assert figures["model"] == tag
@@ -381,8 +349,8 @@ def test_a_model_goes_through_the_store_with_all_that_is_known_of_it(
 
     pairs, out = tmp_path / "pairs.parquet", tmp_path / "scores.parquet"
     pl.DataFrame({"user_id": [5, 7, 5], "restaurant_id": [9, 0, 9]}).write_parquet(pairs)
-    arguments = ["--data", str(world), "--pairs", str(pairs), "--out", str(out), "--model", tag]
-    command(environment, "training", "score", *arguments)
+    arguments = ["score", "--data", world, "--pairs", pairs, "--out", out, "--model", tag]
+    trainer(*arguments)
     scored = pl.read_parquet(out)
     assert scored["user_id"].to_list() == [5, 7, 5]
     tables = read_tables(world)
@@ -392,26 +360,37 @@ def test_a_model_goes_through_the_store_with_all_that_is_known_of_it(
     np.testing.assert_allclose(scored["logit"].to_numpy(), expected)
     np.testing.assert_allclose(scored["score"].to_numpy(), 1 / (1 + np.exp(-expected)))
     pl.DataFrame({"user_id": [5, 999], "restaurant_id": [9, 0]}).write_parquet(pairs)
-    assert "column user_id" in command(environment, "training", "score", *arguments, status=1).stderr
-    assert "1 left out" in command(environment, "training", "score", *arguments, "--unknown", "skip").stdout
+    assert "column user_id" in trainer.refused(*arguments)
+    assert "1 left out" in trainer(*arguments, "--unknown", "skip").stdout
 
 
 def test_a_folder_of_another_schema_and_a_model_that_does_not_exist_are_errors_of_one_line(
-    world: Path, copy: Path, environment: Mapping[str, str]
+    world: Path, copy: Path, trainer: Trainer
 ) -> None:
-    command(environment, "training", "train", "--data", str(world), "--epochs", "1", "--name", "one")
+    trainer.train(world, "--name", "one")
     (copy / "schema.json").unlink()
     change(copy / USERS, extra=pl.lit(1.0))
-    cases = (
-        (("evaluate", "--data", str(copy), "--model", "one:latest"), "feature schema"),
-        (("evaluate", "--data", str(world), "--model", "none:latest"), "no 'none:latest'"),
+    for arguments, said in (
+        (("evaluate", "--data", copy, "--model", "one:latest"), "feature schema"),
+        (("evaluate", "--data", world, "--model", "none:latest"), "no 'none:latest'"),
         (("publish", "none:latest"), "no 'none:latest'"),
-        (("publish", str(world)), "not a complete model folder"),
-        (("train", "--data", str(world / "nowhere")), "is no folder"),
-    )
-    with ThreadPoolExecutor(2) as both_cores:
-        ended = both_cores.map(lambda case: command(environment, "training", *case[0], status=1), cases)
-        for (_, said), finished in zip(cases, ended, strict=True):
-            assert finished.stderr.splitlines()[-1].startswith("error: ")
-            assert said in finished.stderr
-            assert "Traceback" not in finished.stderr
+        (("publish", world), "not a complete model folder"),
+        (("train", "--data", world / "nowhere"), "is no folder"),
+    ):
+        assert said in trainer.refused(*arguments)
+
+
+def test_pairs_are_scored_under_the_ids_that_they_came_with(copy: Path, tmp_path: Path) -> None:
+    said = pl.format("u{}", "user_id").alias("user_id")
+    for path in (copy / USERS, *copy.glob("t*/*.parquet"), copy / "requests.parquet"):
+        pl.read_parquet(path).with_columns(said).write_parquet(path)
+    schema = replace(FeatureSchema.from_json(json.loads((copy / "schema.json").read_text())), ids=IdKinds(user="text"))
+    (copy / "schema.json").write_text(json.dumps(schema.to_json()))
+    artifact = Artifact(schema, fit(copy, epochs=1)[3], *(np.zeros(w, np.float32) for w in (30, 10)))
+    pairs, out = tmp_path / "pairs.parquet", tmp_path / "scores.parquet"
+    frame = pl.DataFrame({"user_id": ["u7", "u300", "u5"], "restaurant_id": [0, 1, 2]})
+    frame.write_parquet(pairs)
+    assert score(artifact, copy, pairs, out, unknown="skip", max_rejected=0) == (2, 1)
+    scored = pl.read_parquet(out)
+    assert scored.select("user_id", "restaurant_id").equals(frame[[0, 2]])
+    assert len(set(scored["logit"].to_list())) == 2

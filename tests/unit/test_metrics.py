@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torchmetrics.functional.classification import binary_auroc, binary_calibration_error
 from torchmetrics.functional.retrieval import retrieval_hit_rate, retrieval_normalized_dcg
 
 from training.judging.lists import Lists
 from training.judging.metrics import Auc, ClickMetrics, bootstrap_mean, rank_to_hit, rank_to_ndcg
+from training.judging.people import MIN_PEOPLE, People
 from training.reading.clicks import Clicks
 
 
@@ -92,16 +95,17 @@ def test_ranks_become_hits_and_ndcg_as_torchmetrics_has_them() -> None:
 
 
 def test_lists_are_those_of_one_person_with_a_click_and_a_row_without() -> None:
-    # Person 0 clicks the better scored of two, person 1 the worse, person 2 all, person 3 none.
-    users = np.array([0, 1, 2, 3, 0, 1, 2, 3], dtype=np.int32)
-    click = np.array([1, 1, 1, 0, 0, 0, 1, 0], dtype=np.float32)
-    score = np.array([9.0, 1, 5, 5, 2, 8, 6, 6])
-    lists = Lists(["model"], 4)
-    for part in (slice(0, 3), slice(3, 8)):
+    # Of four people the first clicks the better scored of two, the second the worse, the third all, the fourth none.
+    fours = 20
+    users = np.tile(np.arange(4 * fours, dtype=np.int32), 2)
+    click = np.concatenate([np.tile(kind, fours) for kind in ([1, 1, 1, 0], [0, 0, 1, 0])]).astype(np.float32)
+    score = np.concatenate([np.tile(kind, fours) for kind in ([9.0, 1, 5, 5], [2, 8, 6, 6])])
+    lists = Lists(["model"], 4 * fours)
+    for part in (slice(0, 33), slice(33, None)):
         rows = Clicks(users[part], users[part], click[part], np.empty((len(users[part]), 0), np.float32))
         lists.add(rows, {"model": score[part]})
     figures = lists.figures(seed=0)["model"]
-    assert lists.count == 2
+    assert lists.count == 2 * fours
     assert figures["hit@1"].value == 0.5
     assert figures["ndcg@10"].value == pytest.approx((1 + 1 / np.log2(3)) / 2)
 
@@ -139,5 +143,43 @@ def test_an_aucs_interval_draws_groups_of_people() -> None:
 def test_what_is_undefined_has_no_interval() -> None:
     auc = Auc(3)
     auc.update(torch.arange(5.0), torch.ones(5), torch.zeros(5, dtype=torch.int64))
-    assert auc.interval(seed=0) == (None, None, None)
-    assert str(auc.interval(seed=0)) == "-"
+    assert auc.interval(seed=0)[:3] == (None, None, None)
+    assert str(auc.interval(seed=0)) == "no figure: all rows are clicked, or none is"
+
+
+@pytest.mark.parametrize("people", [0, 1, 2, MIN_PEOPLE - 1])
+def test_a_mean_of_few_people_is_no_figure_however_many_rows_they_have(people: int) -> None:
+    whose = np.repeat(np.arange(people), 500)
+    figure = bootstrap_mean(np.random.default_rng(0).random(len(whose)), whose, seed=0)
+    assert figure[:3] == (None, None, None)
+    who = "1 person" if people == 1 else f"{people} people"
+    assert str(figure) == f"no figure: {who} to tell it by; a figure needs {MIN_PEOPLE}"
+
+
+def test_as_many_people_as_are_needed_have_a_figure() -> None:
+    figure = bootstrap_mean(np.arange(MIN_PEOPLE, dtype=np.float64), np.arange(MIN_PEOPLE), seed=0)
+    assert figure.value == (MIN_PEOPLE - 1) / 2
+    assert figure.low is not None and figure.high is not None and figure.fault == ""
+
+
+def test_people_who_are_all_alike_have_no_interval() -> None:
+    figure = bootstrap_mean(np.ones(300), np.arange(300), seed=0)
+    assert figure[:3] == (1.0, None, None)
+    assert str(figure).startswith("1.0000, no interval: these people are all alike")
+
+
+@given(st.lists(st.tuples(st.integers(0, 80), st.booleans()), max_size=300))
+def test_an_auc_is_told_where_enough_people_clicked_and_enough_left_a_row(rows: list[tuple[int, bool]]) -> None:
+    clicked, left = ({user for user, click in rows if click == kind} for kind in (True, False))
+    user = np.array([user for user, _ in rows], dtype=np.int32)
+    click = np.array([click for _, click in rows], dtype=np.float32)
+    clicks = Clicks(user, user, click, np.empty((len(rows), 0), np.float32))
+    streamed = People(81)
+    for start in range(0, len(rows), 17):
+        streamed.add(clicks.take(slice(start, start + 17)))
+    is_told = len(clicked) >= MIN_PEOPLE and len(left) >= MIN_PEOPLE
+    assert (streamed.auc_fault() == "") == is_told
+    assert streamed.auc_fault() == People.of(clicks).auc_fault()
+    if not is_told:
+        for people, what in ((clicked, "with a click"), (left, "with a row that was not clicked")):
+            assert f"{len(people)} {'person' if len(people) == 1 else 'people'} {what}" in streamed.auc_fault()

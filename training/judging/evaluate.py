@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -13,11 +15,13 @@ import torch
 from data.folder.clicks import Unknown
 from hexbite.artifact import Artifact
 from hexbite.console import progress
+from hexbite.errors import DataError
 from hexbite.features import DISTANCE_M, Matrix
 from hexbite.folder import TEST, TRAIN
 from hexbite.ranker import Ranker
 from training.judging.lists import Lists
 from training.judging.metrics import Auc, Figure, Means, bootstrap_mean, rank_to_hit, rank_to_ndcg
+from training.judging.people import People
 from training.judging.ranking import rank_visits, read_visits
 from training.reading.clicks import ClickFiles, Clicks
 from training.reading.tables import Tables, read_tables
@@ -50,14 +54,14 @@ class Evaluation:
     """Figures by ranking (``model``, ``most_visited``, ``nearest``).
 
     ``means`` are log loss, accuracy and calibration error of the ``model`` and of a ``constant`` score, the click rate.
-    ``lists`` (of clicks) and ``ranking`` (of visits) go by ranking and metric, and are empty where there is nothing
-    to rank.
+    ``lists`` (of clicks) and ``ranking`` (of visits) go by ranking and metric; ``ranking`` is empty where no visits
+    are known.
     """
 
     rows: int
     left_out: int
     click_rate: float
-    means: dict[str, dict[str, float]]
+    means: Mapping[str, Mapping[str, float | None]]
     auc: dict[str, Figure]
     lists: dict[str, dict[str, Figure]]
     list_count: int
@@ -66,8 +70,12 @@ class Evaluation:
     ranking: dict[str, dict[str, Figure]]
 
     def to_json(self) -> dict[str, Any]:
-        """For a file: ``clicks``, ``lists`` and ``ranking``; a figure is ``{"value", "low", "high"}``."""
-        clicks = {name: getattr(self, name) for name in ("rows", "left_out", "click_rate", "means", "auc")}
+        """For a file: ``clicks``, ``lists`` and ``ranking``; a figure is ``{"value", "low", "high"}``.
+
+        Where there is none these are null, and ``reason`` says why.
+        """
+        clicks = {name: getattr(self, name) for name in ("rows", "left_out", "click_rate")}
+        clicks |= {"means": {name: _with_reason(means) for name, means in self.means.items()}, "auc": self.auc}
         visits = {"visits": self.visits, "places_in_reach": self.places_in_reach}
         lists = {"lists": self.list_count}
         document: dict[str, Any] = _named(
@@ -76,9 +84,15 @@ class Evaluation:
         return document
 
 
+def _with_reason(means: Mapping[str, float | None]) -> dict[str, float | str | None]:
+    is_told = None not in means.values()
+    return dict(means) if is_told else {**means, "reason": "infinite: the score rules out what did happen"}
+
+
 def _named(value: Any) -> Any:
     if isinstance(value, Figure):
-        return value._asdict()
+        told = {"value": value.value, "low": value.low, "high": value.high}
+        return told | {"reason": value.fault} if value.fault else told
     return {name: _named(inner) for name, inner in value.items()} if isinstance(value, dict) else value
 
 
@@ -96,6 +110,7 @@ def evaluate(artifact: Artifact, folder: Path, *, unknown: Unknown, max_rejected
     rankings = _RANKINGS if DISTANCE_M in context else _RANKINGS[:2]
     group_of = torch.from_numpy(np.random.default_rng(_SEED).integers(_GROUPS, size=len(tables.users.ids)))
     aucs, means, lists = {name: Auc(_GROUPS) for name in rankings}, Means(), Lists(rankings, len(tables.users.ids))
+    people = People(len(tables.users.ids))
     rows = clicked = left_out = 0
     with progress("scoring test rows", sum(part.rows for part in files.parts)) as advance:
         for part in files.parts:
@@ -109,26 +124,32 @@ def evaluate(artifact: Artifact, folder: Path, *, unknown: Unknown, max_rejected
                 auc.update(torch.from_numpy(scores[name]), click, group_of[clicks.user])
             means.update(torch.from_numpy(scores["model"]), click)
             lists.add(clicks, scores)
+            people.add(clicks)
             rows, clicked = rows + len(clicks), clicked + int(np.count_nonzero(clicks.click))
             left_out += without_features
             advance(part.rows)
+    if not rows:
+        raise DataError(f"no row to evaluate on: all {left_out:,} are left out", path=folder / TEST)
     of_lists, click_rate = lists.figures(seed=_SEED), clicked / rows
+    train_rate = click_rate if popularity.click_rate is None else popularity.click_rate
     return Evaluation(
         rows=rows,
         left_out=left_out,
         click_rate=click_rate,
-        means={"model": means.compute(), "constant": _constant(popularity.click_rate or click_rate, click_rate)},
-        auc={name: auc.interval(seed=_SEED) for name, auc in aucs.items()},
+        means={"model": means.compute(), "constant": _constant(train_rate, click_rate)},
+        auc={name: auc.interval(seed=_SEED, fault=people.auc_fault()) for name, auc in aucs.items()},
         lists=of_lists,
         list_count=lists.count,
         **_ranking(artifact, tables, popularity.visits),
     )
 
 
-def _constant(score: float, click_rate: float) -> dict[str, float]:
-    """The means of one score for every row."""
+def _constant(score: float, click_rate: float) -> dict[str, float | None]:
+    """The means of one score for every row; no log loss where it is infinite: 0 or 1 rule out what did happen."""
+    kinds = [(share, chance) for share, chance in ((click_rate, score), (1 - click_rate, 1 - score)) if share]
+    is_finite = all(chance > 0 for _, chance in kinds)
     return {
-        "log_loss": float(-(click_rate * np.log(score) + (1 - click_rate) * np.log1p(-score))),
+        "log_loss": -sum(share * math.log(chance) for share, chance in kinds) if is_finite else None,
         "accuracy": click_rate if score > 0.5 else 1 - click_rate,
         "calibration_error": abs(score - click_rate),
     }
@@ -146,7 +167,7 @@ def _popularity(folder: Path, tables: Tables, unknown: Unknown) -> Popularity:
             counts += np.bincount(clicks.restaurant, clicks.click, len(counts))
             rows += len(clicks)
             advance(part.rows)
-    return Popularity(counts, float(counts.sum()) / rows)
+    return Popularity(counts, float(counts.sum()) / rows if rows else None)
 
 
 def _ranking(artifact: Artifact, tables: Tables, popularity: npt.NDArray[np.float64]) -> dict[str, Any]:

@@ -44,7 +44,10 @@ class Lists:
             self._scores[name].append(scores[name][kept])
 
     def figures(self, *, seed: int) -> dict[str, dict[str, Figure]]:
-        """Hit rate and NDCG by ranking and metric, over lists that have a click and a row without; sets ``count``."""
+        """Hit rate and NDCG by ranking and metric, over lists that have a click and a row without; sets ``count``.
+
+        No figures where there are too few of these lists.
+        """
         user = np.concatenate(self._user)
         order = np.argsort(user, kind="stable")
         bounds = np.flatnonzero(np.diff(user[order], prepend=-1, append=-1))
@@ -52,8 +55,6 @@ class Lists:
         lists = [slice(*pair) for pair in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)]
         lists = [rows for rows in lists if bool(click[rows].any()) and not bool(click[rows].all())][:_LISTS]
         self.count = len(lists)
-        if not lists:
-            return {}
         people = np.arange(len(lists))
         figures = {}
         with progress("ranking lists", len(lists) * len(self._rankings), "lists") as advance:

@@ -6,7 +6,8 @@ with each threshold, and its calibration error keeps every row: a histogram does
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+import math
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torchmetrics import Metric
+
+from training.judging.people import too_few
 
 Values = npt.NDArray[np.float64]
 
@@ -29,21 +32,28 @@ _BIN_WIDTH: Final = 2 * _RANGE / (_BINS - 1)
 # Of the score, between 0 and 1: torchmetrics' default.
 CALIBRATION_BINS: Final = 15
 
-
 # Of a drawn distribution.
 _DRAWN_BINS: Final = 80
 
 
 class Figure(NamedTuple):
-    """A value, and the 95% interval of it over other people like these; None where it is undefined."""
+    """A value, and the 95% interval of it over other people like these; where one is None, ``fault`` says why."""
 
     value: float | None
     low: float | None
     high: float | None
+    fault: str = ""
+
+    @classmethod
+    def none(cls, fault: str) -> Self:
+        """No value, and the reason."""
+        return cls(None, None, None, fault)
 
     def __str__(self) -> str:
-        if self.value is None or self.low is None or self.high is None:
-            return "-"
+        if self.value is None:
+            return f"no figure: {self.fault}"
+        if self.low is None or self.high is None:
+            return f"{self.value:.4f}, no interval: {self.fault}"
         return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
 
 
@@ -80,8 +90,10 @@ class Auc(Metric):
         left, clicked = self.histogram.sum(0).numpy().astype(np.float64)
         return left, clicked, _FINENESS * np.sinh(_BIN_WIDTH * np.arange(_BINS + 1) - _RANGE)
 
-    def interval(self, *, seed: int) -> Figure:
-        """The area, and its percentile interval with whole groups drawn again (Efron 1979)."""
+    def interval(self, *, seed: int, fault: str = "") -> Figure:
+        """The area, and its percentile interval with whole groups drawn again (Efron 1979); or its ``fault``."""
+        if fault:
+            return Figure.none(fault)
         histogram = self.histogram.numpy().astype(np.float64)
         draws = np.random.default_rng(seed)
         again = []
@@ -201,8 +213,11 @@ def bootstrap_mean(values: Values, people: npt.NDArray[Any], *, seed: int) -> Fi
     """A mean ``(N,)``, and its percentile interval with whole people drawn again (Efron 1979).
 
     ``people`` ``(N,)`` says whose each row is: rows of one person are alike, and drawing rows would promise too much.
+    No figure where they are `too_few`.
     """
-    _, whose = np.unique(people, return_inverse=True)
+    distinct, whose = np.unique(people, return_inverse=True)
+    if fault := too_few(len(distinct)):
+        return Figure.none(fault)
     totals, rows = np.bincount(whose, values), np.bincount(whose)
     draws = np.random.default_rng(seed)
     again: list[float | None] = []
@@ -215,6 +230,8 @@ def bootstrap_mean(values: Values, people: npt.NDArray[Any], *, seed: int) -> Fi
 def _figure(value: float | None, again: list[float | None]) -> Figure:
     defined = [drawn for drawn in again if drawn is not None]
     if value is None or not defined:
-        return Figure(None, None, None)
+        return Figure.none("all rows are clicked, or none is")
     low, high = np.percentile(defined, _TAILS).tolist()
+    if math.isclose(low, high, rel_tol=1e-9, abs_tol=1e-9):
+        return Figure(value, None, None, "these people are all alike, which does not tell how others differ")
     return Figure(value, low, high)

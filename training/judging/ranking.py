@@ -12,6 +12,7 @@ from hexbite.artifact import Artifact
 from hexbite.console import progress
 from hexbite.geo import EARTH_RADIUS_M, distances_m
 from hexbite.ranker import order
+from hexbite.zones import local_times
 from training.reading.tables import Tables
 
 _OUT_OF_REACH: Final = 1 << 40
@@ -51,7 +52,9 @@ def rank_visits(artifact: Artifact, tables: Tables, visits: Visits, popularity: 
             near, metres = band[metres <= reach_m], metres[metres <= reach_m]
             ids = tables.restaurants.ids[near]
             user = tables.users.features[users[visit]] if known[visit] else artifact.user_mean
-            context = tables.schema.context_rows(metres)
+            # By each restaurant's own clock, where the schema asks for it (ADR 15).
+            local = None if tables.zones is None else local_times(tables.zones[near], float(visits.at_s[visit]))
+            context = tables.schema.context_rows(metres, local)
             logits = artifact.ranker.logits(tables.schema.assemble(user, tables.restaurants.features[near], context))
             rankings = (
                 order(ids, logits, metres, size=len(ids), by_distance=False),

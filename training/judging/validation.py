@@ -12,6 +12,7 @@ from torch import Tensor
 from hexbite.networks import Network
 from hexbite.ranker import Ranker
 from training.judging.metrics import ClickMetrics
+from training.judging.people import People
 from training.reading.clicks import Clicks
 from training.reading.rows import FeatureRows
 
@@ -31,6 +32,11 @@ def gathered(rows: FeatureRows, clicks: Clicks) -> Iterator[tuple[Tensor, Clicks
         part = clicks.take(slice(start, start + CHUNK_ROWS))
         rows.gather(part, room[: len(part)])
         yield room[: len(part), :-1].cpu(), part
+
+
+def auc_fault(clicks: Clicks) -> str:
+    """Why the AUC of these validation rows is not told; empty where it is, and where there are none."""
+    return People.of(clicks).auc_fault() if len(clicks) else ""
 
 
 def validate(network: Network, rows: FeatureRows, clicks: Clicks) -> ClickMetrics:

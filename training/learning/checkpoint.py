@@ -7,7 +7,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
@@ -17,6 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from hexbite.errors import TrainingError
+from training.writable import folder_fault
 
 _DOCUMENT: Final = "run"
 
@@ -25,16 +26,18 @@ _DOCUMENT: Final = "run"
 class Checkpoint:
     """Where a run writes its state, and after how many steps each; 0 writes at SIGTERM alone.
 
-    ``identity`` is what must be the same for a run to go on: settings, features, rows.
+    ``identity`` is what must be the same for a run to go on and is told where it is not: settings, features.
+    ``digests`` are hashes of the data by what they are of, which must be the same too.
     """
 
     path: Path
     every: int
     identity: Mapping[str, Any]
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     def save(self, tensors: Mapping[str, Tensor], history: Mapping[str, Any]) -> None:
         """Replace the file. Raises TrainingError where that fails; what the file held before is then still there."""
-        document = json.dumps({"identity": self.identity, "history": history})
+        document = json.dumps({"identity": self.identity, "digests": dict(self.digests), "history": history})
         content = save({name: tensor.detach().cpu() for name, tensor in tensors.items()}, {_DOCUMENT: document})
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,19 +64,31 @@ class Checkpoint:
             with safe_open(self.path, "pt") as file:
                 document = json.loads(file.metadata()[_DOCUMENT])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-            identity, history = document["identity"], document["history"]
+            identity, digests, history = document["identity"], document["digests"], document["history"]
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise TrainingError(f"{self.path} is no checkpoint, or a damaged one: {error}") from error
         wanted = json.loads(json.dumps(self.identity))
-        astray = sorted(name for name in wanted.keys() | identity.keys() if wanted.get(name) != identity.get(name))
-        if astray:
-            told = ", ".join(f"{name} was {identity.get(name)!r}, is {wanted.get(name)!r}" for name in astray)
-            raise TrainingError(f"{self.path} is of another run: {told}; start without --resume, or as that run did")
+        told = [f"{name} was {identity.get(name)!r}, is {wanted.get(name)!r}" for name in _astray(wanted, identity)]
+        told += [f"the {name} are others" for name in _astray(self.digests, digests)]
+        if told:
+            said = ", ".join(told)
+            raise TrainingError(f"{self.path} is of another run: {said}; start without --resume, or as that run did")
         return tensors, history
 
     def remove(self) -> None:
         """The run is done."""
         self.path.unlink(missing_ok=True)
+
+
+def require_writable(path: Path) -> None:
+    """Raise TrainingError where a checkpoint could not be written, before there is one."""
+    fault = "it is a folder" if path.is_dir() else folder_fault(path.parent)
+    if fault:
+        raise TrainingError(f"the checkpoint {path} cannot be kept: {fault}; name another with --checkpoint")
+
+
+def _astray(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
 class Interruption:

@@ -53,7 +53,7 @@ class Point(NamedTuple):
 class Validation(NamedTuple):
     """Where a validation stood, the mean loss and the pace of its epoch up to there, and its figures, if any.
 
-    ``figures`` are empty where no row is held out.
+    ``figures`` are empty where no row is held out; an AUC is None where too few people are.
     """
 
     step: int
@@ -63,7 +63,8 @@ class Validation(NamedTuple):
     figures: dict[str, float | None]
 
     def __str__(self) -> str:
-        said = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in self.figures.items() if value)
+        told = [(name, value) for name, value in self.figures.items() if value is not None]
+        said = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in told)
         return f"loss {self.loss:.4f}{', validation ' + said if said else ''}, {self.rows_per_s:,.0f} rows/s"
 
 

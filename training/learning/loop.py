@@ -10,7 +10,7 @@ import torch
 from hexbite.console import progress
 from hexbite.errors import Interrupted
 from hexbite.networks import NETWORKS, Network
-from training.judging.validation import validate
+from training.judging.validation import auc_fault, validate
 from training.learning.checkpoint import Checkpoint, Interruption
 from training.learning.gradient import gradient_of
 from training.learning.history import History, Validation
@@ -66,6 +66,7 @@ def train(
         optimizer.resume()
     step = step_of(gradient, optimizer, ranks, rows, settings.batch_size)
     validation_rows = found.validation.take(slice(ranks.rank, None, ranks.count))
+    has_auc = not auc_fault(found.validation)
     validate_at = [batches.steps * number // settings.validations for number in range(1, settings.validations + 1)]
 
     with Interruption() as interruption, torch.no_grad():
@@ -76,6 +77,8 @@ def train(
             history.note_point(chunk, optimizer.learning_rate, settings.epochs * found.rows // ranks.count)
             if history.batch in validate_at:
                 figures = validate(network, rows, validation_rows).compute() if len(found.validation) else {}
+                if figures and not has_auc:
+                    figures["auc"] = None
                 if history.add_validation(figures, ranks):
                     state["best"].copy_(gradient.parameters)
                 report(history.validations[-1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,14 +12,24 @@ from data.folder.clicks import Tally
 from hexbite.console import progress
 from hexbite.errors import DataError, FolderError
 from training.reading.clicks import ClickFiles, Clicks
+from training.reading.digests import RowDigests, tables_to_digests
 from training.reading.tables import Tables
 
 
 class Standardisation(NamedTuple):
-    """Mean and standard deviation of each column of an assembled row ``(F,)`` float64; 1 where a column is constant."""
+    """Mean and standard deviation of each column of an assembled row ``(F,)`` float64.
+
+    The deviation is infinite where a column never varied in the training rows: it is 0 in every standardised row,
+    whatever it holds, so that no score depends on it.
+    """
 
     mean: npt.NDArray[np.float64]
     std: npt.NDArray[np.float64]
+
+    @property
+    def never_varied(self) -> npt.NDArray[np.bool_]:
+        """Which columns ``(F,)`` no training row tells anything of."""
+        return np.isinf(self.std)
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,8 @@ class Split:
 class Survey(NamedTuple):
     """What the first pass found: training rows of each part ``(P,)``, and counts over all of them.
 
-    ``validation`` is kept, since it is scored again and again; twelve bytes a row.
+    ``validation`` is kept, since it is scored again and again; twelve bytes a row. ``digests`` tell these rows and
+    tables from others, by what they are of.
     """
 
     standardisation: Standardisation
@@ -73,6 +84,7 @@ class Survey(NamedTuple):
     files: int
     clicks: int
     left_out: int
+    digests: dict[str, str]
 
     @property
     def rows(self) -> int:
@@ -83,7 +95,8 @@ class Survey(NamedTuple):
 def survey(split: Split) -> Survey:
     """Read every train file once. Raises FolderError, with all that is wrong, before any step is made."""
     tables, parts = split.files.tables, split.files.parts
-    moments = _Moments(len(tables.schema.context))
+    context, has_rows = _Columns(len(tables.schema.context)), _HasRows.none(tables)
+    digests = RowDigests()
     held_out = []
     rows_by_part = np.zeros(len(parts), dtype=np.int64)
     tally = Tally(split.files.split)
@@ -91,7 +104,9 @@ def survey(split: Split) -> Survey:
     with progress("looking through the train files", sum(part.rows for part in parts)) as advance:
         for number, part in enumerate(parts):
             training, validation, without_features = split.judge(number, tally)
-            moments.add(training.context)
+            context.add(training.context)
+            has_rows.mark(training)
+            digests.add(training, validation)
             held_out.append(validation)
             rows_by_part[number] = len(training)
             clicks += int(np.count_nonzero(training.click))
@@ -106,34 +121,50 @@ def survey(split: Split) -> Survey:
         what = f"{held_out_rows}, {rows:,} rows with {clicks:,} clicks are left, nothing to learn; lower --holdout"
         raise DataError(what, path=split.files.folder / split.files.split)
     return Survey(
-        standardisation=_standardise(tables, moments),
+        standardisation=_standardise(tables, context, has_rows),
         validation=Clicks.concatenate(held_out),
         rows_by_part=rows_by_part,
         files=len(split.files.files),
         clicks=clicks,
         left_out=left_out,
+        digests=digests.told() | tables_to_digests(tables),
     )
 
 
-def _standardise(tables: Tables, context: _Moments) -> Standardisation:
-    blocks = [_Moments(len(tables.schema.user)), _Moments(len(tables.schema.restaurant))]
-    for moments, table in zip(blocks, (tables.users, tables.restaurants), strict=True):
+class _HasRows(NamedTuple):
+    """Which users ``(U,)`` and restaurants ``(R,)`` have a training row."""
+
+    users: npt.NDArray[np.bool_]
+    restaurants: npt.NDArray[np.bool_]
+
+    @classmethod
+    def none(cls, tables: Tables) -> Self:
+        return cls(*(np.zeros(len(table.ids), dtype=np.bool_) for table in (tables.users, tables.restaurants)))
+
+    def mark(self, clicks: Clicks) -> None:
+        self.users[clicks.user] = True
+        self.restaurants[clicks.restaurant] = True
+
+
+def _standardise(tables: Tables, context: _Columns, has_rows: _HasRows) -> Standardisation:
+    """Means and deviations of whole tables; whether a column varied, of those users and restaurants that have rows."""
+    blocks = [_Columns(len(tables.schema.user)), _Columns(len(tables.schema.restaurant)), context]
+    for columns, table, has_row in zip(blocks, (tables.users, tables.restaurants), has_rows, strict=False):
         for start in range(0, len(table.ids), _CHUNK_ROWS):
-            moments.add(table.features[start : start + _CHUNK_ROWS])
-    blocks.append(context)
-    mean = np.concatenate([moments.mean for moments in blocks])
-    std = np.concatenate([moments.std for moments in blocks])
-    # Rounding leaves a constant column with a tiny deviation; dividing by that would blow up whatever it meets later.
-    is_constant = std <= np.finfo(np.float32).eps * np.abs(mean)
-    return Standardisation(mean, np.where(is_constant, 1.0, std))
+            part = slice(start, start + _CHUNK_ROWS)
+            columns.add(table.features[part], has_row[part])
+    mean, std, has_varied = (
+        np.concatenate([getattr(columns, name) for columns in blocks]) for name in ("mean", "std", "has_varied")
+    )
+    return Standardisation(mean, np.where(has_varied, std, np.inf))
 
 
 # Rows widened to float64 at once.
 _CHUNK_ROWS = 65_536
 
 
-class _Moments:
-    """Mean and variance of columns that come in parts, in float64 (Chan, Golub, LeVeque 1979).
+class _Columns:
+    """Mean and variance of columns that come in parts, in float64 (Chan, Golub, LeVeque 1979), and how far they reach.
 
     A float32 mean of a million latitudes is off in the digits that matter.
     """
@@ -142,10 +173,15 @@ class _Moments:
         self.count = 0
         self.mean = np.zeros(width)
         self._squares = np.zeros(width)
+        self._least, self._most = np.full(width, np.inf), np.full(width, -np.inf)
 
-    def add(self, part: npt.NDArray[np.float32]) -> None:
+    def add(self, part: npt.NDArray[np.float32], is_met: npt.NDArray[np.bool_] | None = None) -> None:
+        """Rows ``(N, F)``; of those not met in training ``(N,)`` nothing is learnt of how far a column reaches."""
         if not len(part):
             return
+        met = part if is_met is None else part[is_met]
+        np.minimum(self._least, met.min(axis=0, initial=np.inf), out=self._least)
+        np.maximum(self._most, met.max(axis=0, initial=-np.inf), out=self._most)
         total = self.count + len(part)
         mean = part.mean(axis=0, dtype=np.float64)
         squares = ((part - mean) ** 2).sum(axis=0, dtype=np.float64)
@@ -153,6 +189,13 @@ class _Moments:
         self._squares += squares + delta**2 * self.count * len(part) / total
         self.mean += delta * len(part) / total
         self.count = total
+
+    @property
+    def has_varied(self) -> npt.NDArray[np.bool_]:
+        """By more than a float32's last digit, which conversions leave in columns that are meant to be constant."""
+        size = np.maximum(np.abs(self._least), np.abs(self._most))
+        varied: npt.NDArray[np.bool_] = self._most - self._least > np.finfo(np.float32).eps * size
+        return varied
 
     @property
     def std(self) -> npt.NDArray[np.float64]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from data.folder.clicks import ClickReader, Unknown
 from data.folder.requests import Requests
@@ -35,6 +36,7 @@ class Entities:
 class Tables(NamedTuple):
     """A data folder's feature tables, and where its restaurants are: degrees ``(R,)`` in the order of their rows.
 
+    ``zones`` ``(R,)`` are the numbers of their time zones, None where the schema asks for none.
     ``rejected`` counts the rows of both tables that cannot be used; ``clicks`` are the readers of ``train`` and
     ``test``, ``requests`` that of the requests, if there are any.
     """
@@ -44,6 +46,7 @@ class Tables(NamedTuple):
     restaurants: Entities
     lats_deg: Degrees
     lngs_deg: Degrees
+    zones: Matrix | None
     rejected: int
     clicks: dict[str, ClickReader]
     requests: Requests | None
@@ -73,23 +76,24 @@ def read_tables(
     assert chosen is not None
     with progress("reading feature tables", users.rows + restaurants.rows) as advance:
         people, _ = _read(users, advance)
-        places, positions = _read(restaurants, advance)
+        places, (lats, lngs, *zones) = _read(restaurants, advance)
     rejected = users.rejected + restaurants.rejected
-    lats, lngs = positions
-    return Tables(chosen, people, places, lats, lngs, rejected, verdict.clicks, verdict.requests)
+    told = zones[0].astype(np.float32) if zones else None
+    return Tables(chosen, people, places, lats, lngs, told, rejected, verdict.clicks, verdict.requests)
 
 
-def _read(table: Table, advance: Advance) -> tuple[Entities, list[Degrees]]:
-    """Its usable rows in the order of their ids, and where they are."""
+def _read(table: Table, advance: Advance) -> tuple[Entities, list[npt.NDArray[np.float64]]]:
+    """Its usable rows in the order of their ids; latitudes, longitudes and zones ``(N,)``, as far as it has them."""
     assert table.known is not None
     ids = table.known.ids
     features = np.empty((len(ids), len(table.features)), dtype=np.float32)
-    positions = [np.empty(len(ids)) for _ in range(2 if table.positioned else 0)]
+    columns = [np.empty(len(ids)) for _ in range(2 * table.positioned + table.zoned)]
     # A batch at a time to its rows' places: a million users fill memory once.
     for read, batch in table.batches():
         rows = np.searchsorted(ids, batch.ids)
         features[rows] = batch.features
-        for column, values in zip(positions, (batch.lats_deg, batch.lngs_deg), strict=False):
+        of_batch: list[npt.NDArray[Any]] = [batch.lats_deg, batch.lngs_deg, batch.zones]
+        for column, values in zip(columns, of_batch, strict=False):
             column[rows] = values
         advance(len(read))
-    return Entities(table.known, features), positions
+    return Entities(table.known, features), columns

@@ -24,7 +24,8 @@ _BEST_FEATURES: Final = 5
 class Run:
     """What a report tells of a run. ``curves`` and ``importance`` are those of the kept weights on validation rows.
 
-    ``curves`` is None where no row was held out; ``command`` is what a person typed.
+    ``curves`` is None where no row was held out; ``why_no_auc`` is empty where their AUC is told.
+    ``command`` is what a person typed.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Run:
     data: Mapping[str, Any]
     history: History
     curves: Curves | None
+    why_no_auc: str
     importance: Sequence[Importance]
     peak_rss_mib: float
 
