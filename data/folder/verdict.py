@@ -71,6 +71,7 @@ def look(folder: Path, *, wanted: Collection[str] = (USERS, RESTAURANTS)) -> Con
     left_alone: list[Path] = []
     empty_files = 0
     for name in _NAMES:
+        missed = len(problems)
         found = find(folder, name, problems)
         left_alone += found.left_alone
         opened = open_files(folder, found.paths, problems)
@@ -80,7 +81,7 @@ def look(folder: Path, *, wanted: Collection[str] = (USERS, RESTAURANTS)) -> Con
         if opened and not files[name] and len(opened) == len(found.paths):
             only = opened[0].name if len(opened) == 1 else name
             problems.append(Problem(only, "", "holds no rows"))
-        if not found.paths and name in wanted:
+        if not found.paths and name in wanted and len(problems) == missed:
             problems.append(Problem(name, "", "no parquet file in it" if name in (TRAIN, TEST) else "no such file"))
     if len({USERS, RESTAURANTS} & set(wanted)) == 1 and not (folder / SCHEMA).exists():
         problems.append(Problem(SCHEMA, "", "no such file; one table alone does not tell its schema, put it beside"))
