@@ -16,7 +16,8 @@ _MAGIC: Final = b"PAR1"
 
 # How files of data in other formats end: named, where parquet is wanted.
 _OTHER_FORMATS: Final = frozenset(
-    ".arrow .avro .csv .feather .ipc .json .jsonl .ndjson .orc .parq .pickle .pkl .pq .tsv .xls .xlsx".split()
+    (".arrow", ".avro", ".csv", ".feather", ".ipc", ".json", ".jsonl", ".ndjson", ".orc", ".parq", ".pickle", ".pkl")
+    + (".pq", ".tsv", ".xls", ".xlsx")
 )
 
 # A damaged file makes polars fail in any of these ways.
@@ -28,7 +29,7 @@ class Unreadable(Exception):
 
 
 class Found(NamedTuple):
-    """The parquet files of a table or split, in the order of their relative paths; ``left_alone`` is other data there."""
+    """The parquet files of a table or split, by relative path, and other data there that is left alone."""
 
     paths: list[Path]
     left_alone: list[Path]
@@ -105,9 +106,9 @@ def find(folder: Path, name: str, problems: list[Problem]) -> Found:
 def _beside(folder: Path, name: str) -> Iterator[Path]:
     """What stands beside the place of a table or split and may be meant by it."""
     for path in sorted(folder.iterdir()):
-        if path.name != name and path.name.partition(".")[0] == name.partition(".")[0]:
-            if path.is_dir() or path.suffix == _PARQUET or _is_of_another_format(path):
-                yield path
+        is_named_alike = path.name != name and path.name.partition(".")[0] == name.partition(".")[0]
+        if is_named_alike and (path.is_dir() or path.suffix == _PARQUET or _is_of_another_format(path)):
+            yield path
 
 
 def _walk(place: Path) -> Iterator[Path]:

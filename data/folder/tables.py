@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -53,8 +52,8 @@ class Rejection(NamedTuple):
 class Batch(NamedTuple):
     """N usable rows: ``ids``, ``features`` ``(N, W)``, ``event_us`` microseconds since 1970, UTC, or `NO_EVENT`.
 
-    ``lats_deg`` and ``lngs_deg`` are empty where the table has no positions, ``zones`` where no zone is wanted. ``texts``
-    are the ids as the company has them, where they are text.
+    ``lats_deg`` and ``lngs_deg`` are empty where the table has no positions, ``zones`` where no zone is wanted.
+    ``texts`` are the ids as the company has them, where they are text.
     """
 
     ids: Ids
@@ -75,7 +74,8 @@ class Known(NamedTuple):
     def find(self, ids: Ids) -> tuple[npt.NDArray[np.int32], Mask]:
         """The place in ``ids`` of each of M ids, and whether it has one; where not, the place means nothing."""
         first, last = self.ids[0], self.ids[-1]
-        if last - first + 1 == len(self.ids):
+        # As Python's integers: hashes lie further apart than 64 bits can tell.
+        if int(last) - int(first) + 1 == len(self.ids):
             known = (ids >= first) & (ids <= last)
             return np.where(known, ids - first, 0).astype(np.int32), known
         rows = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
@@ -133,8 +133,8 @@ class Table:
         """Read every row once, and say why the table cannot be used; its columns must be there and of their kinds.
 
         Sets ``rejected``, ``faults``, which counts the rows of every fault by column and reason, and ``known``; and
-        ``rejections``, which are all unless they are too many. For who wants to know: ``filled`` counts the nulls that take
-        a fill, ``ranges`` are the least and the greatest of ids, positions and event times (microseconds) in usable rows.
+        ``rejections``, which are all unless they are too many. For who wants to know: ``filled`` counts the nulls that
+        take a fill, ``ranges`` are the least and greatest id, position and event time (microseconds) of usable rows.
         """
         problems: list[Problem] = []
         self._listed = max_rejected * self.rows

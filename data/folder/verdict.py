@@ -23,7 +23,7 @@ _NAMES: Final = (USERS, RESTAURANTS, TRAIN, TEST, REQUESTS)
 
 @dataclass
 class Contents:
-    """The files of a data folder that can be read and hold rows, by table or split; and its schema, if it can be told."""
+    """The files of a data folder that can be read and hold rows, by table or split; its schema, where that is told."""
 
     folder: Path
     files: dict[str, list[File]]

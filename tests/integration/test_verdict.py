@@ -1,14 +1,13 @@
 """One verdict on a data folder: what describe passes is loaded and trained, and what it refuses all refuse alike."""
 
-import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import psycopg
 import pytest
@@ -16,7 +15,7 @@ import pytest
 from data.describe import describe
 from db.loading.load import load
 from hexbite.errors import FolderError
-from hexbite.features import FeatureSchema
+from hexbite.ids import texts_to_ids
 from hexbite.zones import zone_to_number
 from tests.integration.folders import (
     REQUESTS,
@@ -44,6 +43,7 @@ from training.reading.tables import read_tables
 
 ROOT = Path(__file__).parents[2]
 HUGE = 2**63
+NEW_YEAR = datetime(2024, 1, 1)  # noqa: DTZ001 - as files tell it, without a zone
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def verdicts(folder: Path, dsn: str, **options: Any) -> list[list[str]]:
 def stored(dsn: str) -> list[Any]:
     with psycopg.connect(dsn) as connection:
         return [
-            connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall()  # noqa: S608
+            connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall()
             for table in ("feature_schemas", "users", "restaurants")
         ]
 
@@ -117,7 +117,7 @@ SOUND: dict[str, Change] = {
     "integers in one file, floats in another": change(
         "train/b.parquet", distance_m=pl.col("distance_m").cast(pl.Int64)
     ),
-    "what was shown": change(TRAIN, list=pl.lit("l"), position=pl.lit(1), time=pl.lit(datetime(2024, 1, 1))),
+    "what was shown": change(TRAIN, list=pl.lit("l"), position=pl.lit(1), time=pl.lit(NEW_YEAR)),
     "no test, no requests": lambda folder: [(folder / TEST).unlink(), (folder / REQUESTS).unlink()],
     "boolean labels": change("t*/*.parquet", click=pl.col("click") == 1),
     "float labels": change("t*/*.parquet", click=pl.col("click").cast(pl.Float32)),
@@ -126,9 +126,9 @@ SOUND: dict[str, Change] = {
     "a half": change(USERS, b=pl.col("b").cast(pl.Float16)),
     "128 bits": change(USERS, b=pl.col("b").cast(pl.Int128)),
     "unsigned ids": change("*/*.parquet", user_id=pl.col("user_id").cast(pl.UInt64)),
-    "dates": change(USERS, event_ts=pl.lit(datetime(2024, 1, 1)).cast(pl.Date)),
-    "moments without a zone": change(USERS, event_ts=pl.lit(datetime(2024, 1, 1)).cast(pl.Datetime("ns"))),
-    "moments somewhere": change(USERS, event_ts=pl.lit(datetime(2024, 1, 1)).dt.replace_time_zone("Asia/Bangkok")),
+    "dates": change(USERS, event_ts=pl.lit(NEW_YEAR).cast(pl.Date)),
+    "moments without a zone": change(USERS, event_ts=pl.lit(NEW_YEAR).cast(pl.Datetime("ns"))),
+    "moments somewhere": change(USERS, event_ts=pl.lit(NEW_YEAR).dt.replace_time_zone("Asia/Bangkok")),
     "event times of nulls": change(USERS, event_ts=pl.lit(None)),
     "nulls without a type and a fill": both(
         schema(user=[{"name": "a", "fill": 0.5}, {"name": "b"}]), change(USERS, a=pl.lit(None))
@@ -302,3 +302,177 @@ def test_what_describe_refuses_all_refuse_in_the_same_words(
     assert any(said in problem for problem in described), described
     assert others == [described] * 3
     assert stored(migrated_database) == before
+
+
+def test_rows_below_the_share_are_left_out_by_all_and_told(migrated_database: str, folder: Path) -> None:
+    both(repeat(USERS, 1), change(USERS, a=first(1, float("nan"), "a")))(folder)
+    # User 0 has a row that can be used, the second; user 5 has none.
+    change(USERS, b=pl.when(pl.col("user_id") == 5).then(None).otherwise(pl.col("b")))(folder)
+    described = describe(folder)
+    assert described.problems == []
+    text = "\n".join(described.lines)
+    assert "rejected    2 of 201 rows" in text
+    assert f"{USERS} row 5, id 5: b: null without a fill" in text
+    loaded = load(migrated_database, folder)
+    assert [(row.row, row.id) for row in loaded["users"].rejections] == [(0, 0), (5, 5)]
+    tables = read_tables(folder)
+    assert tables.users.ids.tolist() == [id_ for id_ in range(200) if id_ != 5]
+    assert [row[1] for row in stored(migrated_database)[1]] == tables.users.ids.tolist()
+    # Nobody has to say --unknown skip for clicks of a user whose row was left out.
+    of_user = pl.read_parquet(folder / "train" / "*.parquet").filter(pl.col("user_id") == 5).height
+    assert of_user
+    assert train(folder) == 500 - of_user
+
+
+@pytest.mark.parametrize(("share", "is_refused"), [(0.0, True), (0.0049, True), (0.005, False), (1.0, False)])
+def test_the_share_of_rows_that_may_be_left_out_is_a_bound(
+    migrated_database: str, folder: Path, share: float, is_refused: bool
+) -> None:
+    change(USERS, a=first(1, float("nan"), "a"))(folder)
+    told = verdicts(folder, migrated_database, max_rejected=share)
+    assert told == [told[0]] * 4
+    assert bool(told[0]) == is_refused
+    if is_refused:
+        assert f"{USERS}: 1 of 200 rows cannot be used, more than the share of {share:g}" in told[0][1]
+
+
+def test_a_table_of_which_no_row_is_left_is_refused_whatever_the_share(migrated_database: str, folder: Path) -> None:
+    change(USERS, a=pl.lit(float("nan")))(folder)
+    told = verdicts(folder, migrated_database, max_rejected=1.0)
+    assert told == [[f"{USERS}, column a: NaN (200 rows)", f"{USERS}: 200 of 200 rows cannot be used"]] * 4
+
+
+def test_clicks_of_ids_without_a_row_or_of_none_are_skipped_where_that_is_asked_for(
+    migrated_database: str, folder: Path
+) -> None:
+    both(change(TRAIN, user_id=nulls(2, "user_id")), change(TEST, restaurant_id=first(3, 999, "restaurant_id")))(folder)
+    assert all(verdicts(folder, migrated_database))
+    assert verdicts(folder, migrated_database, unknown="skip") == [[]] * 4
+    assert train(folder, unknown="skip") == 498
+    change("train/*.parquet", user_id=pl.lit(999))(folder)
+    told = verdicts(folder, migrated_database, unknown="skip")
+    assert told == [["train: no row to use: every user or restaurant is without a feature row"]] * 4
+
+
+def test_problems_of_every_file_are_told_at_once_and_a_message_lists_the_first(folder: Path) -> None:
+    for number in range(30):
+        path = folder / f"train/c{number:02}.parquet"
+        pl.read_parquet(folder / TRAIN).with_columns(click=pl.lit(2)).write_parquet(path)
+    (folder / "train/c05.parquet").write_bytes(b"PAR1")
+    with pytest.raises(FolderError) as refused:
+        train(folder)
+    assert [problem.file for problem in refused.value.problems].count("train/c29.parquet") == 1
+    assert len(refused.value.problems) == 30
+    assert refused.value.problems == describe(folder).problems
+    *_, last = str(refused.value).splitlines()
+    assert last == f"  and 10 more; python -m data describe {folder} lists all"
+
+
+def test_files_are_read_in_the_order_of_their_relative_paths(folder: Path) -> None:
+    move("train/b.parquet", "train/day=1/z.parquet")(folder)
+    move("train/a.parquet", "train/day=2/a.parquet")(folder)
+    frame = pl.read_parquet(folder / TEST)
+    frame.write_parquet(folder / "train/0.parquet")
+    files = ClickFiles(folder, "train", read_tables(folder))
+    assert [file.name for file in files.files] == ["train/0.parquet", "train/day=1/z.parquet", "train/day=2/a.parquet"]
+    assert sum(part.rows for part in files.parts) == 600
+
+
+def test_text_ids_stand_beside_their_hashes_and_are_told_where_rows_are_rejected(
+    migrated_database: str, folder: Path, tmp_path: Path
+) -> None:
+    both(texts(), change(RESTAURANTS, latitude=first(1, 99.0, "latitude")))(folder)
+    assert train(folder) < 500
+    rejected = tmp_path / "rejected.csv"
+    finished = command(migrated_database, "db", "load", str(folder), "--rejected", str(rejected))
+    assert finished.returncode == 0, finished.stderr
+    assert f"restaurants,{RESTAURANTS},0,x0,latitude: outside -90..90" in rejected.read_text()
+    _, users, restaurants = stored(migrated_database)
+    assert {row[-1] for row in users} == {f"x{number}" for number in range(200)}
+    assert {row[1]: row[-1] for row in users} == {int(texts_to_ids([row[-1]])[0]): row[-1] for row in users}
+    assert {row[-1] for row in restaurants} == {f"x{number}" for number in range(1, 200)}
+    # A second load of the same finds nothing to change, and a third one other features under the same ids.
+    assert load(migrated_database, folder)["users"].unchanged == 200
+    change(USERS, a=pl.col("a") + 1)(folder)
+    assert load(migrated_database, folder, mode="upsert")["users"].updated == 200
+
+
+def test_two_texts_with_one_hash_are_refused_by_name_in_a_folder_and_against_the_store(
+    migrated_database: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts()(folder)
+
+    def colliding(names: Sequence[str]) -> Any:
+        return texts_to_ids(["x1" if name in ("x2", "new") else name for name in names])
+
+    load(migrated_database, folder)
+    before = stored(migrated_database)
+    monkeypatch.setattr("data.folder.columns.texts_to_ids", colliding)
+    told = verdicts(folder, migrated_database)
+    assert told == [told[0]] * 4
+    assert f"{USERS}, column user_id: 'x1' and 'x2' share one 64-bit hash; one of them needs another id" in told[0]
+    for name in (USERS, "t*/*.parquet"):
+        change(name, user_id=pl.col("user_id").replace("x1", "new"))(folder)
+        frame = {path: pl.read_parquet(path).filter(pl.col("user_id") != "x2") for path in folder.glob(name)}
+        for path, kept in frame.items():
+            kept.write_parquet(path)
+    for path in folder.glob("**/*.parquet"):
+        frame_ = pl.read_parquet(path)
+        if "restaurant_id" in frame_.columns:
+            frame_.filter(pl.col("restaurant_id") != "x2").write_parquet(path)
+    assert describe(folder).problems == []
+    with pytest.raises(FolderError, match="'new' and 'x1', which is stored, share one 64-bit hash"):
+        load(migrated_database, folder)
+    assert stored(migrated_database) == before
+
+
+def test_the_number_of_a_zone_stands_behind_the_features_in_the_store_and_not_in_training(
+    migrated_database: str, folder: Path
+) -> None:
+    zones = pl.when(pl.col("restaurant_id") == 7).then(None).otherwise(pl.lit("Asia/Bangkok"))
+    both(change(RESTAURANTS, time_zone=zones), change("t*/*.parquet", hour=pl.lit(7)))(folder)
+    loaded = load(migrated_database, folder)
+    assert [row.reason for row in loaded["restaurants"].rejections] == ["time_zone: null"]
+    (registered,), _, restaurants = stored(migrated_database)
+    assert registered[3] == ["c", "time_zone"]
+    assert {row[5][-1] for row in restaurants} == {zone_to_number("Asia/Bangkok")}
+    tables = read_tables(folder)
+    assert tables.restaurants.features.shape == (199, 1)
+    assert tables.schema.names("context") == ("distance_m", "hour")
+
+
+def command(dsn: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    environment = os.environ | {"DATABASE_URL": dsn, "BENTOML_DO_NOT_TRACK": "True"}
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.slow
+def test_commands_print_the_same_lines_end_with_status_1_and_train_nothing(
+    migrated_database: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "models"))
+    good = command(migrated_database, "training", "train", "--data", f"{folder}/", "--epochs", "1")
+    assert good.returncode == 0, good.stderr
+    tag = good.stdout.split()[-1]
+    evaluated = command(migrated_database, "training", "evaluate", "--data", f"{folder}/", "--model", tag)
+    assert evaluated.returncode == 0, evaluated.stderr
+    both(change(TRAIN, click=pl.lit(2)), change(USERS, a=pl.lit(float("nan"))))(folder)
+    pl.read_parquet(folder / TEST).write_parquet(tmp_path / "pairs.parquet")
+    score = ("--pairs", str(tmp_path / "pairs.parquet"), "--out", str(tmp_path / "out.parquet"))
+    described = command(migrated_database, "data", "describe", str(folder))
+    lines = described.stdout[described.stdout.index("problems") :].splitlines()
+    assert described.returncode == 1
+    assert len(lines) == 4
+    for arguments in (
+        ("db", "load", str(folder)),
+        ("training", "train", "--data", str(folder)),
+        ("training", "evaluate", "--data", str(folder), "--model", tag),
+        ("training", "score", "--data", str(folder), "--model", tag, *score),
+    ):
+        finished = command(migrated_database, *arguments)
+        assert finished.returncode == 1
+        assert finished.stderr.splitlines()[-3:] == lines[1:]
+        assert "Traceback" not in finished.stderr
+    assert not (tmp_path / "out.parquet").exists()
