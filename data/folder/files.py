@@ -15,10 +15,21 @@ _PARQUET: Final = ".parquet"
 _MAGIC: Final = b"PAR1"
 
 # How files of data in other formats end: named, where parquet is wanted.
-_OTHER_FORMATS: Final = frozenset(
-    (".arrow", ".avro", ".csv", ".feather", ".ipc", ".json", ".jsonl", ".ndjson", ".orc", ".parq", ".pickle", ".pkl")
-    + (".pq", ".tsv", ".xls", ".xlsx")
+_TEXT_FORMATS: Final = (".csv", ".json", ".jsonl", ".ndjson", ".tsv")
+_BINARY_FORMATS: Final = (
+    ".arrow",
+    ".avro",
+    ".feather",
+    ".ipc",
+    ".orc",
+    ".parq",
+    ".pickle",
+    ".pkl",
+    ".pq",
+    ".xls",
+    ".xlsx",
 )
+_OTHER_FORMATS: Final = frozenset((*_TEXT_FORMATS, *_BINARY_FORMATS))
 
 # A damaged file makes polars fail in any of these ways.
 _UNREADABLE: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)

@@ -160,9 +160,9 @@ class Table:
         # In the order of the rows: those that yield to another of their id were found last.
         places = {file.name: place for place, file in enumerate(self.files)}
         self.rejections.sort(key=lambda row: (places[row.file], row.row))
-        rejected = np.unique(self._ids[~self._usable & np.concatenate(has_id)])
+        rejected = self._ids[~self._usable & np.concatenate(has_id)]
         kept = np.sort(self._ids[self._usable])
-        self.known = Known(kept, np.setdiff1d(rejected, kept))
+        self.known = Known(kept, np.unique(rejected[~np.isin(rejected, kept)]) if len(rejected) else rejected)
         return problems + self._too_many(max_rejected, exchanged)
 
     def batches(self) -> Iterator[tuple[Mask, Batch]]:

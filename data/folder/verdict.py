@@ -78,7 +78,8 @@ def look(folder: Path, *, wanted: Collection[str] = (USERS, RESTAURANTS)) -> Con
         # What holds no row has often no types either, and does no harm beside others.
         files[name] = [file for file in opened if file.rows]
         empty_files += len(opened) - len(files[name])
-        if opened and not files[name] and len(opened) == len(found.paths):
+        # No request at all asks for nothing, and is none.
+        if name != REQUESTS and opened and not files[name] and len(opened) == len(found.paths):
             only = opened[0].name if len(opened) == 1 else name
             problems.append(Problem(only, "", "holds no rows"))
         if not found.paths and name in wanted and len(problems) == missed:

@@ -119,6 +119,9 @@ SOUND: dict[str, Change] = {
     ),
     "what was shown": change(TRAIN, list=pl.lit("l"), position=pl.lit(1), time=pl.lit(NEW_YEAR)),
     "no test, no requests": lambda folder: [(folder / TEST).unlink(), (folder / REQUESTS).unlink()],
+    "no request in the file": lambda folder: (
+        pl.read_parquet(folder / REQUESTS).clear().write_parquet(folder / REQUESTS)
+    ),
     "boolean labels": change("t*/*.parquet", click=pl.col("click") == 1),
     "float labels": change("t*/*.parquet", click=pl.col("click").cast(pl.Float32)),
     "a boolean feature": change(USERS, b=pl.col("b") > 9),
@@ -284,6 +287,19 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "a huge fill": (
         schema(user=[{"name": "a", "fill": 10**400}]),
         "schema.json: feature a: its fill is beyond float32",
+    ),
+    "kinds of ids that are none": (schema(ids={"user": ["text"]}), 'schema.json: "ids" says of user and restaurant'),
+    "a schema that is a link to nothing": (
+        lambda f: (f / "schema.json").symlink_to("nowhere"),
+        "schema.json: cannot be read: no such file",
+    ),
+    "dictionary as a number": (
+        change(USERS, a=pl.lit("x").cast(pl.Categorical)),
+        "column a: must hold numbers, not Cat",
+    ),
+    "candidates of another kind": (
+        change(REQUESTS, candidate_restaurant_ids=pl.lit(["r"])),
+        f"{REQUESTS}, column candidate_restaurant_ids: must hold lists of integers, not List(String)",
     ),
     "an empty group": (schema(user=[]), "schema.json: the user group is empty"),
     "no feature": (drop(USERS, "a", "b"), f"{USERS}: holds no feature"),
