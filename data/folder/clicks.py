@@ -50,7 +50,7 @@ class Part(NamedTuple):
 
 
 class ClickRows(NamedTuple):
-    """N rows: ``user`` and ``restaurant`` ``(N,)`` places in their tables, ``click`` ``(N,)``, ``context`` ``(N, C)``."""
+    """N rows: ``user``, ``restaurant`` ``(N,)`` places in their tables, ``click`` ``(N,)``, ``context`` ``(N, C)``."""
 
     user: Rows
     restaurant: Rows

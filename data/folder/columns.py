@@ -53,7 +53,7 @@ def wrong_type(dtype: pl.DataType, holding: Holding) -> str:
         return ""
     hint = "where ids are text, they are in every file, and a schema.json says so in its ids"
     if dtype.is_float() or dtype.is_decimal():
-        hint = "a null makes pandas write integers so: leave such rows out, and write the column as int64"
+        hint = "write the column as int64; where pandas made it so, a null was among them: leave such rows out"
     return f"must hold integers, not {_named(dtype)}; {hint}"
 
 

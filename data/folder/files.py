@@ -15,26 +15,21 @@ _PARQUET: Final = ".parquet"
 _MAGIC: Final = b"PAR1"
 
 # How files of data in other formats end: named, where parquet is wanted.
-_OTHER_FORMATS: Final = frozenset(
-    [
-        ".arrow",
-        ".avro",
-        ".csv",
-        ".feather",
-        ".ipc",
-        ".json",
-        ".jsonl",
-        ".ndjson",
-        ".orc",
-        ".parq",
-        ".pickle",
-        ".pkl",
-        ".pq",
-        ".tsv",
-        ".xls",
-        ".xlsx",
-    ]
+_TEXT_FORMATS: Final = (".csv", ".json", ".jsonl", ".ndjson", ".tsv")
+_BINARY_FORMATS: Final = (
+    ".arrow",
+    ".avro",
+    ".feather",
+    ".ipc",
+    ".orc",
+    ".parq",
+    ".pickle",
+    ".pkl",
+    ".pq",
+    ".xls",
+    ".xlsx",
 )
+_OTHER_FORMATS: Final = frozenset((*_TEXT_FORMATS, *_BINARY_FORMATS))
 
 # A damaged file makes polars fail in any of these ways.
 _UNREADABLE: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
@@ -45,7 +40,7 @@ class Unreadable(Exception):
 
 
 class Found(NamedTuple):
-    """The parquet files of a table or split, in the order of their relative paths; ``left_alone`` is other data there."""
+    """The parquet files of a table or split, by relative path, and other data there that is left alone."""
 
     paths: list[Path]
     left_alone: list[Path]
@@ -122,9 +117,9 @@ def find(folder: Path, name: str, problems: list[Problem]) -> Found:
 def _beside(folder: Path, name: str) -> Iterator[Path]:
     """What stands beside the place of a table or split and may be meant by it."""
     for path in sorted(folder.iterdir()):
-        if path.name != name and path.name.partition(".")[0] == name.partition(".")[0]:
-            if path.is_dir() or path.suffix == _PARQUET or _is_of_another_format(path):
-                yield path
+        is_named_alike = path.name != name and path.name.partition(".")[0] == name.partition(".")[0]
+        if is_named_alike and (path.is_dir() or path.suffix == _PARQUET or _is_of_another_format(path)):
+            yield path
 
 
 def _walk(place: Path) -> Iterator[Path]:

@@ -37,9 +37,9 @@ def resolve(
     train: Sequence[File],
     problems: list[Problem],
 ) -> Resolved:
-    """The schema of a data folder, from files that hold rows. Columns that a ``schema.json`` does not name are left alone."""
+    """The schema of a data folder, from files that hold rows; what a ``schema.json`` does not name is left alone."""
     kinds = IdKinds(_kind(users, USER_KEYS[0]), _kind(restaurants, RESTAURANT_KEYS[0]))
-    if (folder / SCHEMA).exists():
+    if (folder / SCHEMA).exists() or (folder / SCHEMA).is_symlink():
         schema = _read(folder / SCHEMA, problems)
         return Resolved(schema, schema.ids if schema else kinds, is_told=True)
     found: list[Problem] = []

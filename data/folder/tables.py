@@ -52,8 +52,8 @@ class Rejection(NamedTuple):
 class Batch(NamedTuple):
     """N usable rows: ``ids``, ``features`` ``(N, W)``, ``event_us`` microseconds since 1970, UTC, or `NO_EVENT`.
 
-    ``lats_deg`` and ``lngs_deg`` are empty where the table has no positions, ``zones`` where no zone is wanted. ``texts``
-    are the ids as the company has them, where they are text.
+    ``lats_deg`` and ``lngs_deg`` are empty where the table has no positions, ``zones`` where no zone is wanted.
+    ``texts`` are the ids as the company has them, where they are text.
     """
 
     ids: Ids
@@ -73,8 +73,9 @@ class Known(NamedTuple):
 
     def find(self, ids: Ids) -> tuple[npt.NDArray[np.int32], Mask]:
         """The place in ``ids`` of each of M ids, and whether it has one; where not, the place means nothing."""
-        first, last = int(self.ids[0]), int(self.ids[-1])  # of hashes the difference may be beyond 64 bits
-        if last - first + 1 == len(self.ids):
+        first, last = self.ids[0], self.ids[-1]
+        # As Python's integers: hashes lie further apart than 64 bits can tell.
+        if int(last) - int(first) + 1 == len(self.ids):
             known = (ids >= first) & (ids <= last)
             return np.where(known, ids - first, 0).astype(np.int32), known
         rows = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
@@ -132,8 +133,8 @@ class Table:
         """Read every row once, and say why the table cannot be used; its columns must be there and of their kinds.
 
         Sets ``rejected``, ``faults``, which counts the rows of every fault by column and reason, and ``known``; and
-        ``rejections``, which are all unless they are too many. For who wants to know: ``filled`` counts the nulls that take
-        a fill, ``ranges`` are the least and the greatest of ids, positions and event times (microseconds) in usable rows.
+        ``rejections``, which are all unless they are too many. For who wants to know: ``filled`` counts the nulls that
+        take a fill, ``ranges`` are the least and greatest id, position and event time (microseconds) of usable rows.
         """
         problems: list[Problem] = []
         self._listed = max_rejected * self.rows
@@ -159,9 +160,9 @@ class Table:
         # In the order of the rows: those that yield to another of their id were found last.
         places = {file.name: place for place, file in enumerate(self.files)}
         self.rejections.sort(key=lambda row: (places[row.file], row.row))
-        rejected = np.unique(self._ids[~self._usable & np.concatenate(has_id)])
+        rejected = self._ids[~self._usable & np.concatenate(has_id)]
         kept = np.sort(self._ids[self._usable])
-        self.known = Known(kept, np.setdiff1d(rejected, kept))
+        self.known = Known(kept, np.unique(rejected[~np.isin(rejected, kept)]) if len(rejected) else rejected)
         return problems + self._too_many(max_rejected, exchanged)
 
     def batches(self) -> Iterator[tuple[Mask, Batch]]:

@@ -23,7 +23,7 @@ _NAMES: Final = (USERS, RESTAURANTS, TRAIN, TEST, REQUESTS)
 
 @dataclass
 class Contents:
-    """The files of a data folder that can be read and hold rows, by table or split; and its schema, if it can be told."""
+    """The files of a data folder that can be read and hold rows, by table or split; its schema, where that is told."""
 
     folder: Path
     files: dict[str, list[File]]
@@ -71,16 +71,18 @@ def look(folder: Path, *, wanted: Collection[str] = (USERS, RESTAURANTS)) -> Con
     left_alone: list[Path] = []
     empty_files = 0
     for name in _NAMES:
+        missed = len(problems)
         found = find(folder, name, problems)
         left_alone += found.left_alone
         opened = open_files(folder, found.paths, problems)
         # What holds no row has often no types either, and does no harm beside others.
         files[name] = [file for file in opened if file.rows]
         empty_files += len(opened) - len(files[name])
-        if opened and not files[name] and len(opened) == len(found.paths):
+        # No request at all asks for nothing, and is none.
+        if name != REQUESTS and opened and not files[name] and len(opened) == len(found.paths):
             only = opened[0].name if len(opened) == 1 else name
             problems.append(Problem(only, "", "holds no rows"))
-        if not found.paths and name in wanted:
+        if not found.paths and name in wanted and len(problems) == missed:
             problems.append(Problem(name, "", "no parquet file in it" if name in (TRAIN, TEST) else "no such file"))
     if len({USERS, RESTAURANTS} & set(wanted)) == 1 and not (folder / SCHEMA).exists():
         problems.append(Problem(SCHEMA, "", "no such file; one table alone does not tell its schema, put it beside"))

@@ -34,7 +34,7 @@ def write_folder(folder: Path) -> Path:
     return folder
 
 
-def change(name: str, **columns: Any) -> Change:
+def change(name: str, /, **columns: Any) -> Change:
     """Other columns in every parquet file that a pattern names."""
 
     def spoil(folder: Path) -> None:
@@ -54,7 +54,7 @@ def drop(name: str, *columns: str) -> Change:
     return spoil
 
 
-def rename(name: str, **columns: str) -> Change:
+def rename(name: str, /, **columns: str) -> Change:
     """Other names for columns."""
 
     def spoil(folder: Path) -> None:
@@ -67,6 +67,16 @@ def rename(name: str, **columns: str) -> Change:
 def first(rows: int, value: Any, column: str) -> pl.Expr:
     """A column with another value in its first rows."""
     return pl.when(pl.int_range(pl.len()) < rows).then(pl.lit(value)).otherwise(pl.col(column)).alias(column)
+
+
+def repeat(name: str, rows: int) -> Change:
+    """The first rows of a file once more, at its end."""
+
+    def spoil(folder: Path) -> None:
+        frame = pl.read_parquet(folder / name)
+        pl.concat([frame, frame.head(rows)]).write_parquet(folder / name)
+
+    return spoil
 
 
 def split(name: str, *, into: int = 3, at: str = "part-{}.parquet") -> Change:
@@ -132,9 +142,9 @@ def texts(*, but: str = "") -> Change:
             if path.relative_to(folder).as_posix() == but:
                 continue
             names = [name for name in ("user_id", "restaurant_id") if name in frame.columns]
-            frame = frame.with_columns("x" + pl.col(name).cast(pl.String) for name in names)
+            frame = frame.with_columns(pl.format("x{}", pl.col(name)).alias(name) for name in names)
             if "candidate_restaurant_ids" in frame.columns:
-                lists = pl.col("candidate_restaurant_ids").list.eval("x" + pl.element().cast(pl.String))
+                lists = pl.col("candidate_restaurant_ids").list.eval(pl.format("x{}", pl.element()))
                 frame = frame.with_columns(lists)
             frame.write_parquet(path)
 

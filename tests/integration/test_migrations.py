@@ -250,7 +250,7 @@ def test_an_index_that_a_writer_held_up_for_too_long_is_built_by_the_next_run(
 
 
 @pytest.mark.parametrize("direction", ["up", "down"])
-@pytest.mark.parametrize(("before", "after"), [("0003", "0004"), ("0005", "0006")])
+@pytest.mark.parametrize(("before", "after"), [("0003", "0004"), ("0005", "0006"), ("0006", "0007")])
 def test_a_run_that_was_killed_between_any_two_steps_is_made_good_by_the_next(
     migrated_database: str, before: str, after: str, direction: str
 ) -> None:
