@@ -11,6 +11,9 @@ import typer
 
 from data.checkins import MAX_RADIUS_M, Protocol, write_checkins
 from data.describe import describe
+from data.log.map import read_map
+from data.log.tell import source_to_lines
+from data.log.write import write_log
 from data.synthetic import Sizes, write_world
 from hexbite.console import run
 from hexbite.features import DISTANCE_M
@@ -95,6 +98,17 @@ def _print_counts(title: str, counts: dict[str, Any]) -> None:
         print(f"{title}: {'nothing' if not counts else ''}".rstrip())
     for what, count in counts.items():
         print(f"  {what:<36} {count:>12,}")
+
+
+@app.command("log")
+def import_log(
+    map_file: Annotated[Path, typer.Argument(metavar="MAP", help="The map of your files, TOML.")],
+    folder: Annotated[Path, typer.Argument(help="Where to write; an earlier output there is replaced.")],
+    strict: Annotated[bool, typer.Option("--strict", help="Stop where any row is dirty.")] = False,
+) -> None:
+    """Import a log of events and its tables: features, lists of what was shown or in reach, requests to rank for."""
+    for line in source_to_lines(folder, write_log(read_map(map_file), folder, path=map_file, strict=strict)):
+        print(line)
 
 
 @app.command("describe")
