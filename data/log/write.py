@@ -56,7 +56,7 @@ def write_log(asked: Map, folder: Path, *, path: Path, strict: bool = False) -> 
     with whole_folder(folder) as partial, _scratch(folder) as scratch:
         tally = Tally.start()
         sheets = {
-            name: open_sheet(name, source, base=path.parent, scratch=scratch / name)
+            name: open_sheet(name, source, base=path.parent, scratch=scratch)
             for name in ("users", "restaurants", "events")
             if (source := getattr(asked, name)) is not None
         }
