@@ -17,6 +17,9 @@ from hexbite.ids import IdKind
 #: The farthest that a request may ask for, metres, as in the service.
 MAX_RADIUS_M: Final = 50_000
 
+#: The map of check-ins that is shipped.
+CHECKINS_MAP: Final = Path(__file__).parents[1] / "maps" / "checkins.toml"
+
 #: Texts that mean that there is no value, unless a table says otherwise.
 NULLS: Final = ("", "NULL", "null", "\\N", "None", "NaN", "nan", "N/A")
 
@@ -266,15 +269,29 @@ def _need_both(model: BaseModel, first: str, second: str) -> None:
         raise ValueError(f"{first} and {second} go together: give both or none")
 
 
+def fill_checkins_map(checkins: Path, venues: Path | None, options: dict[str, Any]) -> Map:
+    """`CHECKINS_MAP` for some files: ``options`` take the place of its tables. Raises as `read_map`."""
+    document = _read_toml(CHECKINS_MAP) | options
+    document["events"]["path"] = str(checkins.resolve())
+    if venues is None:
+        del document["restaurants"]
+    else:
+        document["restaurants"]["path"] = str(venues.resolve())
+    return check_map(document, CHECKINS_MAP)
+
+
 def read_map(path: Path) -> Map:
     """Read a map. Raises DataError that names the file, and each table and key that cannot be used."""
+    return check_map(_read_toml(path), path)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", path=path) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"is no TOML: {error}", path=path) from error
-    return check_map(document, path)
 
 
 def check_map(document: dict[str, Any], path: Path) -> Map:
