@@ -68,9 +68,7 @@ def _split(text: str) -> dict[str, Any]:
 def import_checkins(
     checkins: Annotated[Path, typer.Argument(help="User, ISO time, latitude, longitude, venue; tabs; packed or not.")],
     folder: Annotated[Path, typer.Argument(help="Where to write; an earlier output there is replaced.")],
-    venues: Annotated[
-        Path | None, typer.Option(help="Venue, name, latitude, longitude; tabs; packed or not.")
-    ] = None,
+    venues: Annotated[Path | None, typer.Option(help="Venue, name, latitude, longitude; tabs; packed or not.")] = None,
     split: Annotated[
         str, typer.Option(help="UTC time from which visits are test visits, or the fraction of check-ins before it.")
     ] = "0.8",

@@ -21,8 +21,7 @@ def source_to_lines(folder: Path, source: Mapping[str, Any]) -> Iterator[str]:
     if source["notes"]:
         yield "besides"
         yield from _counts(source["notes"])
-    for line in source["told"]:
-        yield line
+    yield from source["told"]
     if source["dirty"]:
         yield "--strict would stop here: some rows are dirty; docs/own-data.md has the rules"
 

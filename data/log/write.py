@@ -14,18 +14,18 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from data.history import Tables, make_tables
-from data.log.choices import Reach, draw_lists, find_visits
-from data.log.clicks import ClickWriter
-from data.log.clock import Clock, positions_to_zones
-from data.log.columns import Sheet, open_sheet
-from data.log.entities import Entities, read_restaurants, read_users
-from data.log.events import Log, read_log
-from data.log.lists import make_lists
+from data.log.features.history import Tables, make_tables
+from data.log.features.tables import make_schema, make_table
 from data.log.map import MAX_RADIUS_M, Map
+from data.log.reading.columns import open_sheet
+from data.log.reading.entities import Entities, read_restaurants, read_users
+from data.log.reading.events import Log, read_log
+from data.log.rows.choices import Reach, draw_lists, find_visits
+from data.log.rows.clicks import ClickWriter
+from data.log.rows.clock import Clock, positions_to_zones
+from data.log.rows.lists import make_lists
+from data.log.rows.world import World
 from data.log.rules import Tally
-from data.log.tables import make_schema, make_table
-from data.log.world import World
 from data.output import SOURCE, whole_folder, write_json, write_schema, write_table
 from hexbite.console import progress
 from hexbite.errors import DataError

@@ -6,7 +6,7 @@ from typing import Final
 
 import polars as pl
 
-from data.log.columns import Sheet, samples_to_text
+from data.log.reading.columns import Sheet, samples_to_text
 from hexbite.ids import MAX_TEXT_BYTES, IdKind
 
 # No leading zeros and no plus: what is written so is one integer, and nothing else is.
@@ -31,8 +31,8 @@ def infer_kind(sheet: Sheet, key: str, column: str) -> IdKind:
     if dtype == pl.String or isinstance(dtype, pl.Enum | pl.Categorical):
         text = sheet.text(column)
         is_integer = text.str.contains(_CANONICAL) & text.cast(pl.Int64, strict=False).is_not_null()
-        found = sheet.frame.select(is_integer.all(), text.count().alias("count")).collect(engine="streaming")
-        return "integer" if found.item(0, 0) and found.item(0, "count") else "text"
+        told = sheet.frame.select(all=is_integer.all(), count=text.count()).collect(engine="streaming")
+        return "integer" if told.item(0, "all") and told.item(0, "count") else "text"
     raise sheet.fault(key, column, f"ids are integers or text, not {dtype}")
 
 

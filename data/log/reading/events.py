@@ -10,14 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from data.log.buckets import Buckets
-from data.log.columns import Sheet, samples_to_text
-from data.log.encode import FALSE, TRUE
-from data.log.entities import Entities, nowhere, outside
-from data.log.ids import id_expression
 from data.log.map import Events, Map
+from data.log.reading.buckets import Buckets
+from data.log.reading.columns import Sheet, samples_to_text
+from data.log.reading.entities import Entities, nowhere, outside
+from data.log.reading.ids import id_expression
+from data.log.reading.times import time_expression
 from data.log.rules import WORDS, Outcome, Tally
-from data.log.times import time_expression
 from hexbite.console import progress
 from hexbite.errors import DataError
 
@@ -175,8 +174,8 @@ def _says(events: Events, sheet: Sheet) -> pl.Expr:
     """`SHOWN`, `CHOSEN` or `BOTH`; null where the row says none of them."""
     if events.chosen is not None:
         sheet.require("chosen", events.chosen)
-        text = sheet.text(events.chosen).str.strip_chars().str.to_lowercase()
-        said = pl.when(text.is_in(TRUE)).then(BOTH).when(text.is_in(FALSE)).then(SHOWN)
+        truth = sheet.truth(events.chosen)
+        said: pl.Expr = pl.when(truth).then(BOTH).when(~truth).then(SHOWN)
     elif events.kind is not None:
         sheet.require("kind", events.kind)
         text = sheet.text(events.kind).str.strip_chars()

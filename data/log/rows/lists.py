@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from data.log.events import CHOSEN
+from data.log.reading.events import CHOSEN
+from data.log.rows.world import HOUR_US, Listed, Mask, Numbers, Times, World
 from data.log.rules import Outcome, Outcomes, Tally
-from data.log.world import HOUR_US, Listed, Mask, Numbers, Times, World
 from hexbite.features import DISTANCE_M
 from hexbite.geo import Degrees
 
@@ -33,7 +33,7 @@ class _Groups(NamedTuple):
     def find(cls, is_start: Mask) -> _Groups:
         return cls(np.cumsum(is_start) - 1, np.flatnonzero(is_start))
 
-    def count(self, mask: Mask) -> npt.NDArray[np.int64]:
+    def tally(self, mask: Mask) -> npt.NDArray[np.int64]:
         """How many rows of each run are so, ``(G,)``."""
         return np.bincount(self.of[mask], minlength=len(self.starts))
 
@@ -59,9 +59,9 @@ def make_lists(events: pl.DataFrame, world: World, tally: Tally) -> Listed:
     is_first &= ~is_choice
     shown = is_first[in_pair.starts]
     is_hit = live & (is_choice | (rows["says"].to_numpy() >= CHOSEN)) & shown[in_pair.of]
-    is_clicked = in_pair.count(is_hit) > 0
-    items = in_list.count(is_first)
-    has_click = in_list.count(is_first & is_clicked[in_pair.of]) > 0
+    is_clicked = in_pair.tally(is_hit) > 0
+    items = in_list.tally(is_first)
+    has_click = in_list.tally(is_first & is_clicked[in_pair.of]) > 0
     keeps = (items > 1) & (has_click | (world.asked.lists.unchosen == "keep"))
 
     list_time = np.minimum.reduceat(np.where(is_choice, _LATEST, time), in_list.starts) if len(rows) else time

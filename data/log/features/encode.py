@@ -8,11 +8,11 @@ from typing import Any, Final, NamedTuple
 
 import polars as pl
 
-from data.log.columns import Sheet, samples_to_text
+from data.log.features.names import Names
 from data.log.map import Boolean, Categories, Category, Number, Time
 from data.log.map import Feature as FeatureMap
-from data.log.names import Names
-from data.log.times import time_expression
+from data.log.reading.columns import Sheet, samples_to_text
+from data.log.reading.times import time_expression
 from hexbite.features import Feature
 
 #: Indicators of one column; of more values the most frequent have one each, and the last is ``other``.
@@ -20,9 +20,6 @@ MOST_VALUES: Final = 64
 
 _OTHER: Final = "other"
 _MISSING: Final = "missing"
-#: What a column says for yes and for no, in lower case.
-TRUE: Final = ("true", "yes", "t", "y", "1", "1.0")
-FALSE: Final = ("false", "no", "f", "n", "0", "0.0")
 _FLOAT32_MAX: Final = 3.4028234663852886e38
 
 
@@ -53,29 +50,6 @@ def encode(
     return encoded
 
 
-def require_columns(sheet: Sheet, wanted: dict[str, FeatureMap]) -> list[str]:
-    """The columns that the features are made of. Raises DataError where one is absent or of a type that cannot be."""
-    columns = []
-    for key, feature in wanted.items():
-        column = feature.column or key
-        dtype = sheet.require(_place(key), column)
-        if isinstance(dtype, pl.List | pl.Array) != isinstance(feature, Categories) and (
-            not isinstance(feature, Categories) or dtype != pl.String
-        ):
-            wants = 'lists are of kind = "categories"' if dtype.is_nested() else "categories are lists, or text"
-            raise sheet.fault(_place(key), column, f"is of type {dtype}: {wants}")
-        if isinstance(dtype, pl.Struct | pl.Binary | pl.Object):
-            raise sheet.fault(_place(key), column, f"is of type {dtype}, which is no feature: leave it out")
-        if isinstance(feature, Categories) and dtype == pl.String and feature.separator is None:
-            raise sheet.fault(_place(key), column, 'is text: say separator, such as ";"')
-        columns.append(column)
-    return columns
-
-
-def _place(key: str) -> str:
-    return f"features.{key}"
-
-
 def _encode_number(
     sheet: Sheet,
     rows: pl.DataFrame,
@@ -93,7 +67,7 @@ def _encode_number(
         return
     if values.null_count() and feature.fill is None:
         raise sheet.fault(
-            _place(key),
+            f"features.{key}",
             column,
             'is missing: say fill = "mean", fill = "missing" (an indicator of its own) or a value',
             values.null_count(),
@@ -102,7 +76,7 @@ def _encode_number(
         encoded.told.append(f"{where} is the same in every row")
     mean: Any = values.cast(pl.Float64).mean()
     named = feature.fill in ("mean", _MISSING)
-    fill = None if feature.fill is None else float(mean) if named else float(feature.fill)  # type: ignore[arg-type]
+    fill = None if feature.fill is None else float(mean) if named else float(feature.fill)
     what = {
         "number": f"column {column}",
         "boolean": f"column {column}: 1 where true",
@@ -124,20 +98,19 @@ def _number(
     sheet: Sheet, rows: pl.DataFrame, key: str, column: str, feature: Number | Boolean | Time, split: datetime
 ) -> pl.Expr:
     if isinstance(feature, Time):
-        parsed = time_expression(sheet, _place(key), column, feature)
+        parsed = time_expression(sheet, f"features.{key}", column, feature)
         _refuse_others(sheet, rows, key, column, parsed.is_null(), "is no time: say format, or unit")
         return (pl.lit(split) - parsed).dt.total_microseconds() / 86_400_000_000
     if rows[column].dtype.is_temporal():
-        raise sheet.fault(_place(key), column, f'is of type {rows[column].dtype}: times are of kind = "time"')
+        raise sheet.fault(f"features.{key}", column, f'is of type {rows[column].dtype}: times are of kind = "time"')
     if isinstance(feature, Number):
         number = sheet.number(column)
         is_other = number.is_null() | ~(number.abs() <= _FLOAT32_MAX)
         _refuse_others(sheet, rows, key, column, is_other, "is no number that a float32 holds")
         return number
-    text = sheet.text(column).str.strip_chars().str.to_lowercase()
-    is_true, is_false = text.is_in(TRUE), text.is_in(FALSE)
-    _refuse_others(sheet, rows, key, column, ~(is_true | is_false), "is neither true, yes, t, 1 nor false, no, f, 0")
-    return pl.when(is_true).then(1.0).when(is_false).then(0.0)
+    truth = sheet.truth(column)
+    _refuse_others(sheet, rows, key, column, truth.is_null(), "is neither true, yes, t, 1 nor false, no, f, 0")
+    return truth.cast(pl.Float64)
 
 
 def _refuse_others(sheet: Sheet, rows: pl.DataFrame, key: str, column: str, is_other: pl.Expr, problem: str) -> None:
@@ -145,7 +118,7 @@ def _refuse_others(sheet: Sheet, rows: pl.DataFrame, key: str, column: str, is_o
     others = rows.filter(is_other.fill_null(value=True) & text.is_not_null())
     if len(others):
         found = samples_to_text(others[column].unique(maintain_order=True))
-        raise sheet.fault(_place(key), column, f"{problem}: {found}", len(others))
+        raise sheet.fault(f"features.{key}", column, f"{problem}: {found}", len(others))
 
 
 def _encode_values(

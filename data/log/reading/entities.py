@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from data.log.columns import Sheet
-from data.log.encode import require_columns
-from data.log.ids import id_expression, infer_kind
-from data.log.map import Map, Restaurants, Table
+from data.log.map import Categories, Feature, Map, Restaurants, Table
+from data.log.reading.columns import Sheet
+from data.log.reading.ids import id_expression, infer_kind
 from hexbite.errors import DataError
 from hexbite.geo import Degrees
 from hexbite.ids import IdKind
@@ -92,7 +91,7 @@ def _log_ids(events: Sheet, key: str, column: str, kind: IdKind) -> pl.DataFrame
 
 def _read_table(table: Table, sheet: Sheet) -> tuple[IdKind, pl.DataFrame, Counter[str]]:
     kind = table.ids or infer_kind(sheet, "id", table.id)
-    columns = [table.id, *require_columns(sheet, table.features)]
+    columns = [table.id, *_feature_columns(sheet, table.features)]
     wanted = [id_expression(sheet, "id", table.id, kind).alias(_ID)]
     if isinstance(table, Restaurants):
         if table.time_zone is not None:
@@ -109,6 +108,25 @@ def _read_table(table: Table, sheet: Sheet) -> tuple[IdKind, pl.DataFrame, Count
     if single.is_empty():
         raise DataError(f"[{sheet.table}] holds no row with an id", path=sheet.place, column=table.id)
     return kind, single, faults
+
+
+def _feature_columns(sheet: Sheet, wanted: dict[str, Feature]) -> list[str]:
+    """The columns that the features are made of. Raises DataError where one is absent or of a type that cannot be."""
+    columns = []
+    for key, feature in wanted.items():
+        column, place = feature.column or key, f"features.{key}"
+        dtype = sheet.require(place, column)
+        if isinstance(dtype, pl.List | pl.Array) != isinstance(feature, Categories) and (
+            not isinstance(feature, Categories) or dtype != pl.String
+        ):
+            wants = 'lists are of kind = "categories"' if dtype.is_nested() else "categories are lists, or text"
+            raise sheet.fault(place, column, f"is of type {dtype}: {wants}")
+        if isinstance(dtype, pl.Struct | pl.Binary | pl.Object):
+            raise sheet.fault(place, column, f"is of type {dtype}, which is no feature: leave it out")
+        if isinstance(feature, Categories) and dtype == pl.String and feature.separator is None:
+            raise sheet.fault(place, column, 'is text: say separator, such as ";"')
+        columns.append(column)
+    return columns
 
 
 def _locate(table: Restaurants, sheet: Sheet, rows: pl.DataFrame, faults: Counter[str], *, drop: bool) -> pl.DataFrame:

@@ -9,12 +9,16 @@ from typing import Any, Final, NamedTuple
 
 import polars as pl
 
-from data.log.map import Table
 from data.log.map import Events as EventsMap
+from data.log.map import Table
 from data.sources import scan
 from hexbite.errors import DataError
 
 _SHOWN: Final = 3
+
+# What a column says for yes and for no, in lower case.
+_TRUE: Final = ("true", "yes", "t", "y", "1", "1.0")
+_FALSE: Final = ("false", "no", "f", "n", "0", "0.0")
 
 
 class Sheet(NamedTuple):
@@ -58,6 +62,11 @@ class Sheet(NamedTuple):
         dtype = self.dtypes[column]
         values = self.text(column).str.strip_chars() if dtype == pl.String else pl.col(column)
         return values.cast(pl.Float64, strict=False).fill_nan(None)
+
+    def truth(self, column: str) -> pl.Expr:
+        """A column as booleans, null where it says neither."""
+        text = self.text(column).str.strip_chars().str.to_lowercase()
+        return pl.when(text.is_in(_TRUE)).then(statement=True).when(text.is_in(_FALSE)).then(statement=False)
 
 
 def open_sheet(table: str, source: Table | EventsMap, *, base: Path, scratch: Path) -> Sheet:

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from data.log.clock import Clock
 from data.log.map import Map
+from data.log.rows.clock import Clock
 from data.log.rules import Outcome, Outcomes
 from hexbite.geo import Degrees, Metres, distances_m
 

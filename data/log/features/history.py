@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from data.taste import factorize_taste
+from data.log.features.taste import factorize_taste
 from hexbite.features import DISTANCE_M, HOUR, WEEKDAY, Feature, FeatureSchema
 
 Values = npt.NDArray[np.float64]
@@ -106,8 +106,8 @@ def make_tables(
 ) -> Tables:
     """Both tables from what happened before the split; a row for every user and every restaurant, by number.
 
-    ``before`` are the choices: ``user`` and ``restaurant``, numbers, and ``time``, microseconds; ``clicks`` those of them
-    whose person's place is known: ``user``, ``distance_m``. ``lats`` and ``lngs`` ``(R,)`` are where restaurants are.
+    ``before`` are the choices: ``user`` and ``restaurant``, numbers, and ``time``, microseconds; ``clicks`` those whose
+    person's place is known: ``user``, ``distance_m``. ``lats`` and ``lngs`` ``(R,)`` are where restaurants are.
     Every value is finite or null; of who has a choice, null only where its feature declares a fill.
     """
     user, restaurant, time_us = (before[name].to_numpy() for name in ("user", "restaurant", "time"))

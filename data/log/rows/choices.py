@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from data.log.lists import changes
+from data.log.rows.lists import changes
+from data.log.rows.negatives import Draw, Neighbourhood
+from data.log.rows.world import HOUR_US, Listed, Numbers, World
 from data.log.rules import Outcome, Tally
-from data.log.world import HOUR_US, Listed, Numbers, World
-from data.negatives import Draw, Neighbourhood
 from hexbite.features import DISTANCE_M
 from hexbite.geo import Degrees, distances_m
 
@@ -92,7 +92,7 @@ class Reach:
     def draw(self, lats: Degrees, lngs: Degrees, visited: Numbers, count: int, draws: np.random.Generator) -> Draw:
         """As `Neighbourhood.draw`, of restaurants' numbers."""
         left = self._near.draw(lats, lngs, np.searchsorted(self._of, visited), count, draws)
-        return left._replace(place=self._of[left.place])
+        return left._replace(place=self._of[left.place].astype(np.int64))
 
 
 def draw_lists(visits: pl.DataFrame, split: str, reach: Reach, world: World) -> Listed:
@@ -112,7 +112,7 @@ def draw_lists(visits: pl.DataFrame, split: str, reach: Reach, world: World) -> 
     rows = pl.DataFrame(
         {
             "user": user[of],
-            "restaurant": np.concatenate((restaurant, left.place))[order],
+            "restaurant": np.concatenate((restaurant, left.place)).astype(np.int32)[order],
             "click": np.repeat(np.array([1, 0], dtype=np.int8), (len(user), len(left.visit)))[order],
             DISTANCE_M: np.concatenate((metres, left.distance_m)).astype(np.float32)[order],
             "list": of,

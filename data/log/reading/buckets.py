@@ -33,7 +33,8 @@ class Buckets:
     def _spill(self) -> None:
         held = pl.concat(self._held)
         self._held, self._rows = [], 0
-        for (bucket,), rows in held.partition_by(pl.col("user") % _BUCKETS, as_dict=True).items():
+        keyed = held.with_columns(bucket=pl.col("user") % _BUCKETS)
+        for (bucket,), rows in keyed.partition_by("bucket", as_dict=True, include_key=False).items():
             folder = self._scratch / f"{bucket:02}"
             folder.mkdir(parents=True, exist_ok=True)
             rows.write_ipc(folder / f"{self._spills:06}.arrow", compression="uncompressed")
@@ -49,6 +50,6 @@ class Buckets:
         if self._held:
             self._spill()
         for folder in sorted(self._scratch.iterdir()):
-            rows = pl.concat([pl.read_ipc(path, memory_map=False) for path in sorted(folder.iterdir())])
+            rows = pl.concat([pl.read_ipc(path) for path in sorted(folder.iterdir())])
             shutil.rmtree(folder)
             yield rows

@@ -5,14 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from data.history import CONTEXT, SCHEMA, Tables, declare_fills
-from data.log.encode import encode
-from data.log.entities import Entities
+from data.log.features.encode import encode
+from data.log.features.history import CONTEXT, SCHEMA, Tables, declare_fills
+from data.log.features.names import Names
 from data.log.map import Table
-from data.log.names import Names
-from data.log.world import Mask
+from data.log.reading.entities import Entities
 from hexbite.errors import DataError
 from hexbite.features import DISTANCE_M, Feature, FeatureSchema
 from hexbite.ids import IdKinds
@@ -28,7 +29,13 @@ class Featured(NamedTuple):
 
 
 def make_table(
-    group: str, table: Table | None, entities: Entities, history: Tables | None, has_row: Mask, *, split: datetime
+    group: str,
+    table: Table | None,
+    entities: Entities,
+    history: Tables | None,
+    has_row: npt.NDArray[np.bool_],
+    *,
+    split: datetime,
 ) -> Featured:
     """The features of a group of entities: those of their table, then those of history; a row where there is one.
 

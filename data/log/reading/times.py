@@ -7,8 +7,8 @@ from typing import Final
 
 import polars as pl
 
-from data.log.columns import Sheet, samples_to_text
 from data.log.map import Clock
+from data.log.reading.columns import Sheet, samples_to_text
 from hexbite.zones import available_names
 
 _UTC: Final = pl.Datetime("us", "UTC")

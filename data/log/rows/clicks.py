@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from data.log.entities import Entities
-from data.log.world import Listed, World
+from data.log.reading.entities import Entities
+from data.log.rows.world import Listed, World
 from data.output import write_table
 from hexbite.features import DISTANCE_M, HOUR, WEEKDAY
 from hexbite.folder import TEST, TRAIN
