@@ -119,7 +119,7 @@ class Table(Source):
     id: str
     ids: IdKind | None = None
     nulls: tuple[str, ...] = NULLS
-    features: dict[str, Feature] = {}
+    features: dict[str, Feature] = Field(default_factory=dict)
 
 
 class Users(Table):

@@ -139,8 +139,8 @@ def _locate(table: Restaurants, sheet: Sheet, rows: pl.DataFrame, faults: Counte
         raise sheet.fault(
             "latitude",
             str(table.latitude),
-            f"{table.latitude} and {table.longitude} look exchanged: as they stand they are out of range, the other way "
-            "round they are not; exchange the two in the map",
+            f"{table.latitude} and {table.longitude} look exchanged: as they stand they are out of range, and the other "
+            "way round they are not; exchange the two in the map",
             exchanged,
         )
     faults["no position" if drop else "no position of their own"] = nowheres

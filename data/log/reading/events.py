@@ -61,10 +61,10 @@ _PLACES: Final = {
 class Log(NamedTuple):
     """What the log holds, its usable events in ``buckets``.
 
-    ``choices`` are those of them that say that something was chosen, as ``user``, ``restaurant`` (numbers) and ``time``
-    (microseconds), each once, and where the map names them the restaurants' coordinates. ``places`` are all restaurants'
-    that the log tells, each once. ``first_us`` and ``last_us`` are the times that are not far from all others. ``kinds`` counts rows
-    by kind; ``seen`` says of every user and of every restaurant whether an event is theirs.
+    ``choices`` are those of them that say that something was chosen, each once: ``user``, ``restaurant`` (numbers),
+    ``time`` (microseconds), and where the map names them the restaurant's coordinates. ``places`` are all coordinates
+    that the log tells of restaurants, each once. ``first_us`` to ``last_us`` are the times that are not far from all
+    others. ``kinds`` counts rows by kind; ``seen`` says of every user and restaurant whether an event is theirs.
     """
 
     buckets: Buckets
@@ -86,7 +86,7 @@ def read_log(asked: Map, sheet: Sheet, users: Entities, restaurants: Entities, t
     """
     events = asked.events
     kinds = [*events.label, *events.shown, *events.ignored]
-    query = _query(events, sheet, kinds, users, restaurants)
+    query = _query(events, sheet, users, restaurants)
     buckets = Buckets(scratch)
     choices: list[pl.DataFrame] = []
     days: Counter[int] = Counter()
@@ -131,7 +131,7 @@ def read_log(asked: Map, sheet: Sheet, users: Entities, restaurants: Entities, t
     return Log(buckets, chosen, all_places, first * _DAY_US, (last + 1) * _DAY_US - 1, by_kind, seen, total)
 
 
-def _query(events: Events, sheet: Sheet, kinds: list[str], users: Entities, restaurants: Entities) -> pl.LazyFrame:
+def _query(events: Events, sheet: Sheet, users: Entities, restaurants: Entities) -> pl.LazyFrame:
     columns = {
         "user key": id_expression(sheet, "user", events.user, users.kind),
         "restaurant key": id_expression(sheet, "restaurant", events.restaurant, restaurants.kind),
@@ -215,8 +215,8 @@ def _place(events: Events, sheet: Sheet, prefix: str) -> dict[str, pl.Expr]:
 def _usual_days(days: Counter[int]) -> tuple[int, int]:
     """The first and the last day that are not far from all others.
 
-    Days beyond a gap of more than a year, which is longer than all that lies on this side of it, are far as long as they
-    hold no more than one row in a hundred; one row may always be, of ten or more.
+    Days beyond a gap of more than a year, which is longer than all that lies on this side of it, are far as long as
+    they hold no more than one row in a hundred; one row may always be, of ten or more.
     """
     usual = sorted(days)
     total = sum(days.values())

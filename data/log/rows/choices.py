@@ -96,7 +96,7 @@ class Reach:
 
 
 def draw_lists(visits: pl.DataFrame, split: str, reach: Reach, world: World) -> Listed:
-    """Visits of a split, ``train`` or ``test``, shuffled, each a list with the others in reach that were drawn for it."""
+    """Visits of a split, ``train`` or ``test``, shuffled, each a list with others in reach that are drawn for it."""
     asked = world.asked
     draws = np.random.default_rng(np.random.SeedSequence(asked.seed, spawn_key=(_STREAMS[split],)))
     # Shuffled, so that each file holds visits of all times and people; a trainer mixes rows within a window only.

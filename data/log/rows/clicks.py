@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Final
 
@@ -69,7 +70,7 @@ class ClickWriter:
             *(int(ends[np.searchsorted(ends, len(rows) * file // files)]) + 1 for file in range(1, files)),
             len(rows),
         ]
-        for start, end in zip(cuts[:-1], cuts[1:], strict=True):
+        for start, end in itertools.pairwise(cuts):
             if end > start:
                 path = self._folder / name / f"{name}_{self._files[name]:04}.parquet"
                 write_table(self._columns(rows[start:end]), path)

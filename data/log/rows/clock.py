@@ -33,7 +33,7 @@ class Clock:
     def read(
         self, zone: npt.NDArray[np.int32], at_s: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int8]]:
-        """Hour ``(N,)`` 0..23 and weekday ``(N,)`` 0, a Monday, to 6, by zones' numbers ``(N,)`` at moments ``(N,)``."""
+        """Hour ``(N,)`` 0..23 and weekday ``(N,)`` 0 (Monday) to 6, by zones' numbers ``(N,)`` at moments ``(N,)``."""
         rows = np.searchsorted(self._keys, zone.astype(np.int64) * _STRIDE + at_s, side="right") - 1
         local_s = at_s + self._offsets[rows]
         # The first day of the epoch was a Thursday.
