@@ -139,7 +139,7 @@ def _locate(table: Restaurants, sheet: Sheet, rows: pl.DataFrame, faults: Counte
         raise sheet.fault(
             "latitude",
             str(table.latitude),
-            f"{table.latitude} and {table.longitude} look exchanged: as they stand they are out of range, and the other "
+            f"{table.latitude} and {table.longitude} look exchanged: as they stand they are out of range, the other "
             "way round they are not; exchange the two in the map",
             exchanged,
         )

@@ -53,8 +53,8 @@ class World(NamedTuple):
 class Listed(NamedTuple):
     """Rows of lists, each list's together, and the requests of those that are test lists.
 
-    ``rows`` have ``user``, ``restaurant``, ``click``, ``distance_m``, ``list`` (numbers from 0, ascending), ``time`` (the
-    list's, microseconds), ``is_test`` and maybe ``position``. ``requests``, a row a choice of a test list whose person's
+    ``rows`` have ``user``, ``restaurant``, ``click``, ``distance_m``, ``list`` (from 0, ascending), ``time`` (the
+    list's, microseconds), ``is_test``, maybe ``position``. ``requests``, a row a choice of a test list whose person's
     place is known, have ``user``, ``restaurant``, ``latitude``, ``longitude``, ``at``, ``visited_at``; ``clicks`` are
     ``user`` and ``distance_m`` of the train choices.
     """
