@@ -179,7 +179,7 @@ def _zones(
 def _write_clicks(
     log: Log, world: World, before: pl.DataFrame, writer: ClickWriter, tally: Tally, path: Path
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    clicks, requests, visits = [], [], []
+    clicks, requests, visits, ids = [], [], [], []
     with progress("making rows", log.rows, "events") as advance:
         for events in log.buckets.take():
             if world.asked.events.shows:
@@ -187,6 +187,7 @@ def _write_clicks(
                 writer.add(listed)
                 clicks.append(listed.clicks)
                 requests.append(listed.requests)
+                ids.append(np.unique(listed.ids[listed.ids % 2 == 0]))
             else:
                 visits.append(find_visits(events, world, tally))
             advance(len(events))
@@ -200,6 +201,9 @@ def _write_clicks(
             writer.add(listed)
             (clicks if name == TRAIN else requests).append(listed.clicks if name == TRAIN else listed.requests)
     writer.close()
+    if ids:
+        all_ids = np.sort(np.concatenate(ids))
+        tally.note("list ids that two people share", int(np.count_nonzero(all_ids[1:] == all_ids[:-1])), dirty=True)
     for name in (TRAIN, TEST):
         if not writer.rows[name]:
             found_ = ", ".join(f"{count:,} {what}" for what, count in tally.told().items())

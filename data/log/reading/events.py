@@ -81,7 +81,7 @@ def read_log(asked: Map, sheet: Sheet, users: Entities, restaurants: Entities, t
     """Stream the events into buckets by user.
 
     These have ``user``, ``restaurant`` (int32 numbers), ``time`` (int64 microseconds), ``says`` (`SHOWN`, `CHOSEN`,
-    `BOTH`), and where the map names them ``list`` (int64, a hash), ``position`` (int32), ``latitude``, ``longitude``,
+    `BOTH`), and as the map names them ``list`` (int64, an even hash), ``position`` (int32), ``latitude``, ``longitude``,
     ``restaurant_latitude``, ``restaurant_longitude`` (float64, null where they are none).
     """
     events = asked.events
@@ -144,7 +144,7 @@ def _query(events: Events, sheet: Sheet, users: Entities, restaurants: Entities)
     if events.list is not None:
         sheet.require("list", events.list)
         columns["list"] = pl.when(sheet.text(events.list).is_not_null()).then(
-            pl.col(events.list).hash().reinterpret(signed=True)
+            pl.col(events.list).hash().reinterpret(signed=True) & -2
         )
     if events.position is not None:
         sheet.require("position", events.position)

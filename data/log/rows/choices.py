@@ -121,4 +121,4 @@ def draw_lists(visits: pl.DataFrame, split: str, reach: Reach, world: World) -> 
         }
     )
     requests = shuffled.select("user", "restaurant", "latitude", "longitude", at="time", visited_at="time")
-    return Listed(rows, requests, visits.select("user", DISTANCE_M))
+    return Listed(rows, requests, visits.select("user", DISTANCE_M), np.empty(0, dtype=np.int64))

@@ -14,13 +14,13 @@ from data.log.rules import Outcome, Outcomes, Tally
 from hexbite.features import DISTANCE_M
 from hexbite.geo import Degrees
 
-# What rows of a list are sorted by: the impressions of a restaurant, then the choices of it, each by time.
-_KEYS: Final = ("user", "list", "restaurant", "is_choice", "time")
+# A restaurant's number, and whether it was chosen, in a sorted key.
+_PAIR_BITS: Final = 32
+
+# The golden ratio's odd 64 bits: spreads small numbers over all of them.
+_SPREAD: Final = np.int64(0x9E3779B97F4A7C15 - (1 << 64))
 
 _LATEST: Final = np.iinfo(np.int64).max
-
-# A list without an id is named by its moment; another seed than that of the ids keeps the two apart.
-_MOMENT_SEED: Final = 1
 
 
 class _Groups(NamedTuple):
@@ -47,11 +47,9 @@ def make_lists(events: pl.DataFrame, world: World, tally: Tally) -> Listed:
     opened = world.start(*(events[name].to_numpy() for name in ("user", "restaurant", "time")))
     tally.add(opened[opened != Outcome.OPEN])
     named = _name_lists(events.filter(pl.Series(opened == Outcome.OPEN)), world, tally)
-    rows, is_repeated = _sort(named)
-    user, list_id, restaurant, is_choice, time = (rows[name].to_numpy() for name in _KEYS)
+    rows, in_list, in_pair, is_repeated = _sort(named)
+    user, restaurant, is_choice, time = (rows[n].to_numpy() for n in ("user", "restaurant", "is_choice", "time"))
     live = ~is_repeated
-    in_list = _Groups.find(changes(user, list_id))
-    in_pair = _Groups.find(changes(in_list.of, restaurant))
 
     # Impressions come before choices: the first row of a pair is the impression that stays, where there is one.
     is_first = np.zeros(len(rows), dtype=np.bool_)
@@ -105,6 +103,7 @@ def make_lists(events: pl.DataFrame, world: World, tally: Tally) -> Listed:
         frame,
         requests.select("user", "restaurant", "latitude", "longitude", "visited_at", at="time"),
         clicked.filter(~pl.col("is_test")).select("user", DISTANCE_M),
+        rows["list"].to_numpy()[in_list.starts],
     )
 
 
@@ -117,23 +116,24 @@ def _judge_choices(outcomes: Outcomes, is_choice: Mask, time: Times, in_pair: _G
     outcomes[choices[~shown[pairs]]] = Outcome.NOT_SHOWN
 
 
-def changes(*columns: npt.NDArray[np.generic]) -> Mask:
-    """Where any of some sorted columns ``(N,)`` is another than in the row before; so is the first row."""
-    is_start = np.ones(len(columns[0]), dtype=np.bool_)
-    is_start[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
+def changes(column: npt.NDArray[np.generic]) -> Mask:
+    """Where a sorted column ``(N,)`` is another than in the row before; so is the first row."""
+    is_start = np.ones(len(column), dtype=np.bool_)
+    np.not_equal(column[1:], column[:-1], out=is_start[1:])
     return is_start
 
 
 def _name_lists(events: pl.DataFrame, world: World, tally: Tally) -> pl.DataFrame:
     """Give a list to events that tell none; choices of what nobody was shown lately are counted and left out.
 
-    Impressions at one moment are a list. A choice belongs to the person's latest impression of that restaurant.
+    Impressions at one moment are a list, of an odd number where those of ids are even. A choice belongs to the person's
+    latest impression of that restaurant.
     """
     events = events.with_columns(is_choice=pl.col("says") == CHOSEN)
     if "list" in events.columns and not events["list"].null_count():
         return events
     told = pl.col("list") if "list" in events.columns else pl.lit(None, pl.Int64)
-    moment = pl.col("time").hash(seed=_MOMENT_SEED).reinterpret(signed=True)
+    moment = pl.col("time").hash().reinterpret(signed=True) | 1
     events = events.with_columns(list=pl.when(pl.col("is_choice")).then(told).otherwise(pl.coalesce(told, moment)))
     lost = events.filter(pl.col("list").is_null()).drop("list").sort("time")
     shown = events.filter(~pl.col("is_choice")).select("user", "restaurant", "time", "list").sort("time", "list")
@@ -150,19 +150,55 @@ def _name_lists(events: pl.DataFrame, world: World, tally: Tally) -> pl.DataFram
     return pl.concat([events.filter(pl.col("list").is_not_null()), joined.select(events.columns)])
 
 
-def _sort(events: pl.DataFrame) -> tuple[pl.DataFrame, Mask]:
-    """Events by `_KEYS`, and which of them ``(N,)`` are the same as the one before in all that is known."""
-    others = [name for name in events.columns if name not in _KEYS]
-    rows = events.sort(_KEYS)
-    is_tied = ~changes(*(rows[name].to_numpy() for name in _KEYS))
-    if not is_tied.any():
-        return rows, is_tied
-    # Rarely needed, and dear: an order of what the keys leave open.
-    rows = events.sort(*_KEYS, *others)
-    same = [pl.col(name).eq_missing(pl.col(name).shift(1)) for name in rows.columns]
-    is_repeated = rows.select(pl.all_horizontal(same)).to_series().to_numpy().copy()
-    is_repeated[:1] = False
-    return rows, is_repeated
+class _Sorted(NamedTuple):
+    """Events list by list, in these restaurant by restaurant, impressions of it before choices, each by time.
+
+    ``is_repeated`` ``(N,)``: the same as the row before in all that is known.
+    """
+
+    rows: pl.DataFrame
+    in_list: _Groups
+    in_pair: _Groups
+    is_repeated: Mask
+
+
+def _sort(events: pl.DataFrame) -> _Sorted:
+    user, list_id, restaurant, is_choice = (events[n].to_numpy() for n in ("user", "list", "restaurant", "is_choice"))
+    # A list is one person's: an id that two share is two lists. Two sorts of one integer each are several times as fast
+    # as one by four columns.
+    order, lists = _number(list_id ^ (user.astype(np.int64) * _SPREAD))
+    key = (lists << _PAIR_BITS) | (restaurant[order].astype(np.int64) << 1) | is_choice[order]
+    by_key = np.argsort(key)
+    order, key = order[by_key], key[by_key]
+    order, is_repeated = _untie(events, order, key)
+    return _Sorted(
+        events[order], _Groups.find(changes(key >> _PAIR_BITS)), _Groups.find(changes(key >> 1)), is_repeated
+    )
+
+
+def _number(ids: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """An order that sorts some ids ``(N,)``, and a number from 0 for each in that order, the same for the same id."""
+    order = np.argsort(ids)
+    return order, np.cumsum(changes(ids[order])) - 1
+
+
+def _untie(
+    events: pl.DataFrame, order: npt.NDArray[np.int64], key: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], Mask]:
+    """Put rows of one key by time, then by all else that is known; tell which are the same as the one before."""
+    is_repeated = np.zeros(len(key), dtype=np.bool_)
+    is_next = np.append(~changes(key), np.False_)
+    tied = np.flatnonzero(is_next[:-1] | is_next[1:])
+    if not len(tied):
+        return order, is_repeated
+    rows = events[order[tied]].with_columns(key=key[tied], at=order[tied])
+    others = [name for name in events.columns if name != "time"]
+    rows = rows.sort("key", "time", *others)
+    order[tied] = rows["at"].to_numpy()
+    same = rows.drop("at").select(pl.all_horizontal(pl.all().eq_missing(pl.all().shift(1)))).to_series()
+    is_repeated[tied] = same.to_numpy()
+    is_repeated[tied[0]] = False
+    return order, is_repeated
 
 
 def _standing(

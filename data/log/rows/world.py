@@ -56,9 +56,10 @@ class Listed(NamedTuple):
     ``rows`` have ``user``, ``restaurant``, ``click``, ``distance_m``, ``list`` (from 0, ascending), ``time`` (the
     list's, microseconds), ``is_test``, maybe ``position``. ``requests``, a row a choice of a test list whose person's
     place is known, have ``user``, ``restaurant``, ``latitude``, ``longitude``, ``at``, ``visited_at``; ``clicks`` are
-    ``user`` and ``distance_m`` of the train choices.
+    ``user`` and ``distance_m`` of the train choices. ``ids`` are hashes of lists' ids, even numbers; others have none.
     """
 
     rows: pl.DataFrame
     requests: pl.DataFrame
     clicks: pl.DataFrame
+    ids: npt.NDArray[np.int64]
