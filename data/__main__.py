@@ -1,4 +1,4 @@
-"""``python -m data``: draw a world, import check-ins, look into a data folder."""
+"""``python -m data``: draw a world, import check-ins, draft a map, look into a data folder."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 
 from data.checkins import MAX_RADIUS_M, Protocol, write_checkins
 from data.describe import describe
+from data.draft.draft import draft_map, write_map
 from data.synthetic import Sizes, write_world
 from hexbite.console import run
 from hexbite.features import DISTANCE_M
@@ -95,6 +96,20 @@ def _print_counts(title: str, counts: dict[str, Any]) -> None:
         print(f"{title}: {'nothing' if not counts else ''}".rstrip())
     for what, count in counts.items():
         print(f"  {what:<36} {count:>12,}")
+
+
+@app.command("map")
+def draft(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files, folders, patterns or addresses.")],
+    out: Annotated[Path | None, typer.Option(help="Where to write the map; by default it is printed.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a map that is there already.")] = False,
+) -> None:
+    """Draft the map of a company's files: which is which, and what each column means."""
+    if out is None:
+        print(draft_map(files, folder=Path.cwd()), end="")
+        return
+    write_map(files, out, force=force)
+    print(f"{out}: correct it, then: python -m data log {out} OUT")
 
 
 @app.command("describe")
