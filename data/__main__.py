@@ -1,4 +1,4 @@
-"""``python -m data``: draw a world, import check-ins, look into a data folder."""
+"""``python -m data``: draw a world, import check-ins, draft a map, look into a data folder."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from data.describe import describe
+from data.draft.draft import draft_map, write_map
 from data.log.map import CHECKINS_MAP, Map, fill_checkins_map, read_map
 from data.log.tell import source_to_lines
 from data.log.write import write_log
@@ -105,6 +106,20 @@ def import_log(
 def _import(asked: Map, folder: Path, path: Path, *, strict: bool) -> None:
     for line in source_to_lines(folder, write_log(asked, folder, path=path, strict=strict)):
         print(line)
+
+
+@app.command("map")
+def draft(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files, folders, patterns or addresses.")],
+    out: Annotated[Path | None, typer.Option(help="Where to write the map; by default it is printed.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a map that is there already.")] = False,
+) -> None:
+    """Draft the map of a company's files: which is which, and what each column means."""
+    if out is None:
+        print(draft_map(files, folder=Path.cwd()), end="")
+        return
+    write_map(files, out, force=force)
+    print(f"{out}: correct it, then: python -m data log {out} OUT")
 
 
 @app.command("describe")

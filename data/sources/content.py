@@ -127,6 +127,8 @@ def _first_bytes(path: Path, packing: Packing | None) -> bytes:
     if packing == "zstd":
         try:
             lines = pl.scan_lines(path, n_rows=_LOOK_LINES, glob=False).collect()["line"]
+        except OSError as error:
+            raise DataError(f"is cut off or damaged (zstd): {error}; fetch it anew", path=path) from error
         except pl.exceptions.PolarsError as error:
             raise DataError(f"cannot be unpacked (zstd), or is no UTF-8: {error}", path=path) from error
         return "\n".join(lines).encode()

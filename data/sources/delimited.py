@@ -127,7 +127,7 @@ def _refuse_ragged(path: Path, layout: Layout, shown: Path) -> None:
         ) from error
     if wrong:
         raise DataError(
-            f"line {first:,} has not the {wanted} fields that the columns ask for, split at {layout.delimiter!r} (of "
+            f"line {first:,} has not the {wanted} fields that the columns ask for, split at {layout.delimiter!r} (rows "
             f"{_counts(wrong)}); mend the file: a field that holds the delimiter or a line break wants quotes",
             path=shown,
             count=wrong.total(),
@@ -135,7 +135,7 @@ def _refuse_ragged(path: Path, layout: Layout, shown: Path) -> None:
 
 
 def _counts(wrong: Counter[int]) -> str:
-    return ", ".join(f"{count:,} with {fields}" for fields, count in wrong.most_common(3))
+    return ", ".join(f"with {fields}: {count:,}" for fields, count in wrong.most_common(3))
 
 
 def _lines(path: Path, layout: Layout) -> Iterator[str]:

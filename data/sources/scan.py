@@ -7,11 +7,13 @@ from pathlib import Path
 
 import polars as pl
 
+from data.sources.away import find_away, is_address
 from data.sources.content import Content, look_into
 from data.sources.decode import is_readable, write_utf8
 from data.sources.delimited import find_layout, write_delimited
 from data.sources.files import DataFile, find_files
 from data.sources.lines import write_json_lines
+from data.sources.postgres import write_query
 from data.sources.source import Source
 from data.sources.tables import read_tables
 from hexbite.console import progress
@@ -29,8 +31,17 @@ def scan(source: Source, *, base: Path, scratch: Path) -> pl.LazyFrame:
     Raises DataError, naming file and line or column, where something cannot be read.
     """
     own = Path(tempfile.mkdtemp(prefix="source-", dir=scratch))
-    found = [file for path in source.paths for file in find_files(path, base)]
-    told = ((file, look_into(Path(file.path), source.encoding, source.file_format)) for file in found)
+    if source.query is not None and source.database is not None:
+        return read_tables([DataFile(table, {}) for table in write_query(source.query, source.database, own)])
+    found: list[DataFile] = []
+    for number, path in enumerate(source.paths):
+        if is_address(path):
+            copies = own / f"away-{number}"
+            copies.mkdir()
+            found += find_away(path, source, copies)
+        else:
+            found += find_files(path, base)
+    told = ((file, _look(file, source)) for file in found)
     files = [(file, content) for file, content in told if not content.is_empty]
     if not files:
         raise DataError("is empty", path=found[0].path)
@@ -45,6 +56,13 @@ def scan(source: Source, *, base: Path, scratch: Path) -> pl.LazyFrame:
             tables += _write_tables(file, content, source, folder)
             advance()
     return read_tables([DataFile(table, {}) for table in tables])
+
+
+def _look(file: DataFile, source: Source) -> Content:
+    # What is still an address is Parquet: a copy has been made of anything else.
+    if isinstance(file.path, str):
+        return Content("parquet", None, source.encoding, "")
+    return look_into(file.path, source.encoding, source.file_format)
 
 
 def _refuse_mixture(files: list[tuple[DataFile, Content]]) -> None:
