@@ -81,8 +81,8 @@ def read_log(asked: Map, sheet: Sheet, users: Entities, restaurants: Entities, t
     """Stream the events into buckets by user.
 
     These have ``user``, ``restaurant`` (int32 numbers), ``time`` (int64 microseconds), ``says`` (`SHOWN`, `CHOSEN`,
-    `BOTH`), and as the map names them ``list`` (int64, an even hash), ``position`` (int32), ``latitude``, ``longitude``,
-    ``restaurant_latitude``, ``restaurant_longitude`` (float64, null where they are none).
+    `BOTH`), and as the map names them ``list`` (int64, an even hash), ``position`` (int32), ``latitude``,
+    ``longitude``, ``restaurant_latitude``, ``restaurant_longitude`` (float64, null where they are none).
     """
     events = asked.events
     kinds = [*events.label, *events.shown, *events.ignored]

@@ -135,7 +135,9 @@ def _name_lists(events: pl.DataFrame, world: World, tally: Tally) -> pl.DataFram
     told = pl.col("list") if "list" in events.columns else pl.lit(None, pl.Int64)
     moment = pl.col("time").hash().reinterpret(signed=True) | 1
     events = events.with_columns(list=pl.when(pl.col("is_choice")).then(told).otherwise(pl.coalesce(told, moment)))
-    lost = events.filter(pl.col("list").is_null()).drop("list").sort("time")
+    every = events.filter(pl.col("list").is_null()).drop("list")
+    lost = every.unique().sort("time")
+    tally.add(np.full(len(every) - len(lost), Outcome.REPEATED, dtype=np.uint8))
     shown = events.filter(~pl.col("is_choice")).select("user", "restaurant", "time", "list").sort("time", "list")
     found = lost.join_asof(
         shown,
