@@ -1,29 +1,30 @@
-"""``python -m data``: draw a world, import check-ins, look into a data folder."""
+"""``python -m data``: draw a world, import check-ins, draft a map, look into a data folder."""
 
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from data.checkins import MAX_RADIUS_M, Protocol, write_checkins
 from data.describe import describe
+from data.draft.draft import draft_map, write_map
 from data.folder.clicks import Unknown
 from data.folder.tables import MAX_REJECTED
+from data.log.map import CHECKINS_MAP, Map, fill_checkins_map, read_map
+from data.log.tell import source_to_lines
+from data.log.write import write_log
 from data.orders import Sizes as OrderSizes
 from data.orders import write_orders
 from data.synthetic import Sizes, write_world
 from hexbite.console import run
-from hexbite.features import DISTANCE_M
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Draw, import and look into offline data.")
 
 _SIZES = Sizes()
 _ORDER_SIZES = OrderSizes()
-_PROTOCOL = Protocol()
 
 
 @app.command("synthetic")
@@ -69,53 +70,77 @@ def draw_orders(
     print(f"{folder}: {', '.join(f'{count:,} {what}' for what, count in drawn.items())}")
 
 
-def _split(text: str) -> datetime | float:
+def _split(text: str) -> dict[str, Any]:
+    """The ``[split]`` of a map: a time, or the share of the choices that come before it."""
     try:
-        return float(text)
+        before = float(text)
     except ValueError:
         pass
+    else:
+        if not 0 < before < 1:
+            raise typer.BadParameter(f"{text}: a fraction lies between 0 and 1")
+        return {"test": 1 - before}
     try:
-        at = datetime.fromisoformat(text)
-        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
+        return {"at": datetime.fromisoformat(text)}
+    except ValueError as error:
         raise typer.BadParameter(f"{text!r} is neither a fraction nor an ISO 8601 time") from error
 
 
 @app.command("checkins")
 def import_checkins(
-    checkins: Annotated[Path, typer.Argument(help="User, ISO time, latitude, longitude, venue; tabs; plain or gzip.")],
+    checkins: Annotated[Path, typer.Argument(help="User, ISO time, latitude, longitude, venue; tabs; packed or not.")],
     folder: Annotated[Path, typer.Argument(help="Where to write; an earlier output there is replaced.")],
-    venues: Annotated[Path | None, typer.Option(help="Venue, name, latitude, longitude; tabs; plain or gzip.")] = None,
+    venues: Annotated[Path | None, typer.Option(help="Venue, name, latitude, longitude; tabs; packed or not.")] = None,
     split: Annotated[
         str, typer.Option(help="UTC time from which visits are test visits, or the fraction of check-ins before it.")
-    ] = str(_PROTOCOL.split),
-    max_age_h: Annotated[float, typer.Option(help="Hours for which a check-in tells where the person stands.")] = (
-        _PROTOCOL.max_age_h
-    ),
-    radius_m: Annotated[
-        int, typer.Option(help="How far a visit may be from there, metres.", min=1, max=MAX_RADIUS_M)
-    ] = (_PROTOCOL.radius_m),
-    negatives: Annotated[int, typer.Option(help="Places left alone to draw for each visit.", min=1, max=1_000)] = (
-        _PROTOCOL.negatives
-    ),
+    ] = "0.8",
+    max_age_h: Annotated[float, typer.Option(help="Hours for which a check-in tells where the person stands.")] = 24.0,
+    radius_m: Annotated[int, typer.Option(help="How far a visit may be from there, metres.")] = 2_000,
+    negatives: Annotated[int, typer.Option(help="Places left alone to draw for each visit.")] = 20,
     seed: Annotated[int, typer.Option(help="Of the negatives, their order, and the taste factors.", min=0)] = 0,
     strict: Annotated[bool, typer.Option("--strict", help="Stop where any row is dirty.")] = False,
 ) -> None:
-    """Import check-ins in SNAP's layout: features from before the split, visits as clicks, requests to rank for."""
-    protocol = Protocol(_split(split), max_age_h, radius_m, negatives, seed)
-    source = write_checkins(checkins, folder, venues=venues, protocol=protocol, strict=strict)
-    print(f"{folder}: split at {source['protocol']['split']}")
-    _print_counts("", source["rows"])
-    for file, dirt in source["dirty"].items():
-        _print_counts(f"dirty in {file}", dirt)
-    print(f"{DISTANCE_M} is measured from the previous check-in, at another venue, at most {max_age_h:g} h earlier")
+    """Import check-ins in SNAP's layout, by the map data/maps/checkins.toml."""
+    asked = fill_checkins_map(
+        checkins,
+        venues,
+        {
+            "split": _split(split),
+            "standing": {"max_age_h": max_age_h},
+            "negatives": {"count": negatives, "radius_m": radius_m},
+            "seed": seed,
+        },
+    )
+    _import(asked, folder, CHECKINS_MAP, strict=strict)
 
 
-def _print_counts(title: str, counts: dict[str, Any]) -> None:
-    if title:
-        print(f"{title}: {'nothing' if not counts else ''}".rstrip())
-    for what, count in counts.items():
-        print(f"  {what:<36} {count:>12,}")
+@app.command("log")
+def import_log(
+    map_file: Annotated[Path, typer.Argument(metavar="MAP", help="The map of your files, TOML.")],
+    folder: Annotated[Path, typer.Argument(help="Where to write; an earlier output there is replaced.")],
+    strict: Annotated[bool, typer.Option("--strict", help="Stop where any row is dirty.")] = False,
+) -> None:
+    """Import a log of events and its tables: features, lists of what was shown or in reach, requests to rank for."""
+    _import(read_map(map_file), folder, map_file, strict=strict)
+
+
+def _import(asked: Map, folder: Path, path: Path, *, strict: bool) -> None:
+    for line in source_to_lines(folder, write_log(asked, folder, path=path, strict=strict)):
+        print(line)
+
+
+@app.command("map")
+def draft(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files, folders, patterns or addresses.")],
+    out: Annotated[Path | None, typer.Option(help="Where to write the map; by default it is printed.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a map that is there already.")] = False,
+) -> None:
+    """Draft the map of a company's files: which is which, and what each column means."""
+    if out is None:
+        print(draft_map(files, folder=Path.cwd()), end="")
+        return
+    write_map(files, out, force=force)
+    print(f"{out}: correct it, then: python -m data log {out} OUT")
 
 
 @app.command("describe")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from data.taste import factorize_taste
-from hexbite.features import DISTANCE_M, Feature, FeatureSchema
+from data.log.features.taste import factorize_taste
+from hexbite.features import DISTANCE_M, HOUR, WEEKDAY, Feature, FeatureSchema
 
 Values = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -25,6 +24,7 @@ HALF_LIFE_DAYS: Final = 30.0
 _METRES_PER_DEGREE: Final = 111_195.0
 _US_PER_DAY: Final = 86_400_000_000
 _US_PER_HOUR: Final = 3_600_000_000
+_NEVER: Final = np.iinfo(np.int64).min
 
 # Parts of the day by the sun's hour, so that no time zones are needed: name, first hour, end.
 _DAY_PARTS: Final = (
@@ -40,7 +40,7 @@ _PRIOR_CHECKINS: Final = 2.0
 
 
 class Tables(NamedTuple):
-    """The two feature tables as they are written, sorted by id."""
+    """The features of users and of restaurants, and ``event_ts``, the time of the last choice."""
 
     users: pl.DataFrame
     restaurants: pl.DataFrame
@@ -56,6 +56,13 @@ def _day_part_features(of: str) -> tuple[Feature, ...]:
 def _taste_features(description: str) -> tuple[Feature, ...]:
     return tuple(Feature(f"taste_{number:02}", 0.0, description) for number in range(TASTE_WIDTH))
 
+
+#: What every train row of an imported log tells of a moment.
+CONTEXT: Final = (
+    Feature(DISTANCE_M, None, "great-circle metres from where the person stands to the place"),
+    Feature(HOUR, None, "hour of the day by the place's clock, 0 to 23"),
+    Feature(WEEKDAY, None, "day of the week by the place's clock, 0 (Monday) to 6"),
+)
 
 SCHEMA: Final = FeatureSchema(
     user=(
@@ -83,39 +90,40 @@ SCHEMA: Final = FeatureSchema(
         *_day_part_features("its"),
         *_taste_features("who goes back there: unit vector of a truncated SVD; null where nobody ever did"),
     ),
-    context=(Feature(DISTANCE_M, None, "great-circle metres from where the person stands to the place"),),
+    context=CONTEXT,
 )
 
 
-class _Rows(NamedTuple):
-    """Check-ins or visits as positions in the sorted ids of users and places, each ``(N,)``."""
-
-    user: Indices
-    place: Indices
-
-
 def make_tables(
-    before: pl.DataFrame, visits: pl.DataFrame, places: pl.DataFrame, *, split: datetime, seed: int
+    before: pl.DataFrame,
+    clicks: pl.DataFrame,
+    lats: Values,
+    lngs: Values,
+    *,
+    users: int,
+    split_us: int,
+    seed: int,
 ) -> Tables:
-    """Both tables from what happened before ``split``; one row for every person and every place of ``before``.
+    """Both tables from what happened before the split; a row for every user and every restaurant, by number.
 
-    ``before`` are check-ins, ``visits`` those of them that `find_visits` kept, ``places`` from `locate_places`. Every
-    value is finite or null, and null only where its feature declares a fill.
+    ``before`` are the choices: ``user`` and ``restaurant``, numbers, and ``time``, microseconds; ``clicks`` those whose
+    person's place is known: ``user``, ``distance_m``. ``lats`` and ``lngs`` ``(R,)`` are where restaurants are.
+    Every value is finite or null; of who has a choice, null only where its feature declares a fill.
     """
-    user_ids = before["user_id"].unique().sort()
-    rows = _Rows(_positions(user_ids, before["user_id"]), _positions(places["restaurant_id"], before["venue_id"]))
-    hopper = _positions(user_ids, visits["user_id"])
-    log_hop = np.log(100 + visits["distance_m"].to_numpy())
+    user, restaurant, time_us = (before[name].to_numpy() for name in ("user", "restaurant", "time"))
+    user, restaurant = user.astype(np.int64), restaurant.astype(np.int64)
+    sizes = users, len(lats)
+    hopper = clicks["user"].to_numpy()
+    log_hop = np.log(100 + clicks["distance_m"].to_numpy().astype(np.float64))
 
-    sizes = len(user_ids), len(places)
-    pairs, counts = np.unique(rows.user * sizes[1] + rows.place, return_counts=True)
-    pair = _Rows(pairs // sizes[1], pairs % sizes[1])
-    taste = factorize_taste(*pair, counts, users=sizes[0], places=sizes[1], width=TASTE_WIDTH, seed=seed)
+    pairs, counts = np.unique(user * sizes[1] + restaurant, return_counts=True)
+    pair_user, pair_restaurant = pairs // sizes[1], pairs % sizes[1]
+    taste = factorize_taste(
+        pair_user, pair_restaurant, counts, users=sizes[0], places=sizes[1], width=TASTE_WIDTH, seed=seed
+    )
 
-    lat, lng = (places[name].to_numpy() for name in ("latitude", "longitude"))
-    time_us = before["time"].dt.epoch("us").to_numpy()
-    age_days = (int(split.timestamp() * 1_000_000) - time_us) / _US_PER_DAY
-    solar_us = time_us + lng[rows.place] / 15 * _US_PER_HOUR
+    age_days = (split_us - time_us) / _US_PER_DAY
+    solar_us = time_us + lngs[restaurant] / 15 * _US_PER_HOUR
     hour = np.floor(solar_us / _US_PER_HOUR).astype(np.int64) % 24
     # The first day of the epoch was a Thursday.
     is_weekend = (np.floor(solar_us / _US_PER_DAY).astype(np.int64) + 3) % 7 >= 5
@@ -126,50 +134,43 @@ def make_tables(
             f"{name}_share": _share(index, (hour >= start) & (hour < end), total, (end - start) / 24)
             for name, start, end in _DAY_PARTS[1:]
         }
+        with np.errstate(invalid="ignore"):  # of who has no choice nothing is known
+            repeat = np.log(total / np.bincount(distinct, minlength=size))
         return {
             "log_visits": np.log1p(total),
             "log_recent_visits": np.log1p(np.bincount(index, 0.5 ** (age_days / HALF_LIFE_DAYS), size)),
-            "log_repeat": np.log(total / np.bincount(distinct, minlength=size)),
+            "log_repeat": repeat,
         } | shares
 
-    users, restaurants = history(rows.user, sizes[0], pair.user), history(rows.place, sizes[1], pair.place)
-    users |= {
-        "log_places": np.log1p(np.bincount(pair.user, minlength=sizes[0])),
-        "mean_log_popularity": _mean(rows.user, restaurants["log_visits"][rows.place], sizes[0]),
+    of_users, of_restaurants = history(user, sizes[0], pair_user), history(restaurant, sizes[1], pair_restaurant)
+    of_users |= {
+        "log_places": np.log1p(np.bincount(pair_user, minlength=sizes[0])),
+        "mean_log_popularity": _mean(user, of_restaurants["log_visits"][restaurant], sizes[0]),
         "log_hop_m": _mean(hopper, log_hop, sizes[0]),
-    } | _whereabouts(rows.user, lat[rows.place], lng[rows.place], sizes[0])
-    restaurants |= {
-        "log_visitors": np.log1p(np.bincount(pair.place, minlength=sizes[1])),
-        "latitude_deg": lat,
-        "longitude_deg": lng,
+    } | _whereabouts(user, lats[restaurant], lngs[restaurant], sizes[0])
+    of_restaurants |= {
+        "log_visitors": np.log1p(np.bincount(pair_restaurant, minlength=sizes[1])),
+        "latitude_deg": lats,
+        "longitude_deg": lngs,
     }
-    for columns, factors in ((users, taste.users), (restaurants, taste.places)):
+    for columns, factors in ((of_users, taste.users), (of_restaurants, taste.places)):
         columns |= {f"taste_{number:02}": values for number, values in enumerate(factors.T)}
     return Tables(
-        _table(pl.DataFrame({"user_id": user_ids}), users, SCHEMA.names("user"), before, "user_id"),
-        _table(places, restaurants, SCHEMA.names("restaurant"), before, "venue_id"),
+        _table(of_users, SCHEMA.names("user"), user, time_us),
+        _table(of_restaurants, SCHEMA.names("restaurant"), restaurant, time_us),
     )
 
 
-def declare_fills(tables: Tables, *, radius_m: float) -> FeatureSchema:
-    """`SCHEMA` with a fill for every feature: the mean of its column where it has none, ``radius_m`` for the distance.
+def declare_fills(features: tuple[Feature, ...], table: pl.DataFrame) -> tuple[Feature, ...]:
+    """Features of `SCHEMA` with a fill for each: the mean of its column where it has none.
 
-    No value is missing in these tables; a row that somebody adds may not know all of them.
+    No value of who has a choice is missing; a row that somebody adds may not know all of them.
     """
-
-    def filled(features: tuple[Feature, ...], table: pl.DataFrame) -> tuple[Feature, ...]:
-        means = table.select(pl.col(feature.name).cast(pl.Float64).mean() for feature in features).row(0, named=True)
-        return tuple(
-            feature if feature.fill is not None else replace(feature, fill=float(np.float32(means[feature.name])))
-            for feature in features
-        )
-
-    context = tuple(replace(feature, fill=float(radius_m)) for feature in SCHEMA.context)
-    return FeatureSchema(filled(SCHEMA.user, tables.users), filled(SCHEMA.restaurant, tables.restaurants), context)
-
-
-def _positions(sorted_ids: pl.Series, ids: pl.Series) -> Indices:
-    return np.searchsorted(sorted_ids.to_numpy(), ids.to_numpy())
+    means = table.select(pl.col(feature.name).cast(pl.Float64).mean() for feature in features).row(0, named=True)
+    return tuple(
+        feature if feature.fill is not None else replace(feature, fill=float(np.float32(means[feature.name])))
+        for feature in features
+    )
 
 
 def _mean(index: Indices, values: Values, size: int) -> Values:
@@ -197,9 +198,9 @@ def _whereabouts(user: Indices, lat: Values, lng: Values, size: int) -> dict[str
     }
 
 
-def _table(
-    keys: pl.DataFrame, columns: dict[str, Values], names: tuple[str, ...], before: pl.DataFrame, entity: str
-) -> pl.DataFrame:
-    last = before.group_by(entity).agg(event_ts=pl.col("time").max()).sort(entity)
+def _table(columns: dict[str, Values], names: tuple[str, ...], index: Indices, time_us: Indices) -> pl.DataFrame:
     features = {name: pl.Series(columns[name].astype(np.float32)).fill_nan(None) for name in names}
-    return keys.with_columns(**features, event_ts=last["event_ts"])
+    last_us = np.full(len(columns[names[0]]), _NEVER)
+    np.maximum.at(last_us, index, time_us)
+    last = pl.Series(last_us).cast(pl.Datetime("us", "UTC"))
+    return pl.DataFrame(features).with_columns(event_ts=pl.when(pl.Series(last_us) != _NEVER).then(last))

@@ -1,0 +1,144 @@
+"""A map out of files: from looking at them to the text of a TOML file."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from data.draft.entities import Entity, draft_restaurants, draft_users
+from data.draft.events import Line, draft_events
+from data.draft.roles import Roles, find_roles
+from data.draft.survey import Table, survey
+from data.sources.away import is_address
+from hexbite.console import progress
+from hexbite.errors import DataError
+
+# Where the comments begin, if the line is not longer.
+_COMMENT_COLUMN: Final = 44
+_LONGEST_COMMENT: Final = 200
+
+_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+
+_HEAD: Final = (
+    "# A draft of a map: which column means what. Correct it, then: python -m data log MAP.toml OUT",
+    "# What could not be told for sure is marked # ?",
+)
+
+
+def draft_map(paths: list[str], *, folder: Path) -> str:
+    """The text of a map for some files, relative to where they are called from; the map is to lie in ``folder``.
+
+    Raises DataError where a file cannot be read, or none of them looks like events.
+    """
+    with tempfile.TemporaryDirectory(prefix="hexbite-map-") as scratch:
+        tables = []
+        with progress("looking into files", len(paths), "files") as advance:
+            for path in paths:
+                tables.append(survey(path, base=Path.cwd(), scratch=Path(scratch)))
+                advance()
+        return "\n".join(_lines(find_roles(tables), folder)) + "\n"
+
+
+def write_map(paths: list[str], out: Path, *, force: bool) -> None:
+    """Write a draft to ``out``, whole or not at all.
+
+    Raises DataError as `draft_map`, and where ``out`` is there already, unless ``force`` says that it may go.
+    """
+    if out.exists() and not force:
+        raise DataError("is there already; name another file, or say --force", path=out)
+    text = draft_map(paths, folder=out.absolute().parent)
+    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(out)
+    except OSError as error:
+        raise DataError(f"cannot be written: {error.strerror or error}", path=out) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _lines(roles: Roles, folder: Path) -> Iterator[str]:
+    yield from _HEAD
+    users = None if roles.users is None else draft_users(roles.users, roles.user)
+    restaurants = None if roles.restaurants is None else draft_restaurants(roles.restaurants, roles.restaurant)
+    entities = {"users": users, "restaurants": restaurants}
+    unknown = [name for name, entity in entities.items() if entity is None or not entity.has_features]
+    if unknown:
+        yield ""
+        why = f"no features of {' and '.join(unknown)}: what they did before the split makes some"
+        yield _to_text(Line("history", value=True, why=why))
+    for (name, entity), table in zip(entities.items(), (roles.users, roles.restaurants), strict=True):
+        if table is None or entity is None:
+            yield from ("", f"# [{name}]: no file has a row for each of them")
+            continue
+        yield from _entity_lines(name, table, entity, folder)
+    yield from ("", "[events]")
+    yield from map(_to_text, [*_source_lines(roles.events, folder), *draft_events(roles)])
+    yield from (
+        "",
+        "[split]",
+        _to_text(Line("test", 0.2, "the share of the choices, the latest, that are kept to test by")),
+    )
+    for table in roles.others:
+        yield from ("", _comment(f"{table.path}: not used; nothing refers to it"))
+
+
+def _entity_lines(name: str, table: Table, entity: Entity, folder: Path) -> Iterator[str]:
+    yield from ("", f"[{name}]")
+    yield from map(_to_text, [*_source_lines(table, folder), *entity.keys])
+    if entity.features:
+        yield from ("", f"[{name}.features]")
+        yield from map(_to_text, entity.features)
+
+
+def _source_lines(table: Table, folder: Path) -> Iterable[Line]:
+    yield Line("path", _path_from(table.path, folder), f"{table.rows:,} rows")
+    for key, value in table.keys.items():
+        yield Line(key, value, "as it could not be read otherwise", is_sure=False)
+
+
+def _path_from(path: str, folder: Path) -> str:
+    """A path as a map in ``folder`` names it: from there where the file lies below it."""
+    if is_address(path):
+        return path
+    whole = Path(path).expanduser().absolute()
+    place = folder.absolute()
+    found = os.path.relpath(whole, place) if whole.is_relative_to(place) else str(whole)
+    return found + "/" if path.endswith("/") else found
+
+
+def _to_text(line: Line) -> str:
+    why = f"{'' if line.is_sure else '? '}{line.why}".strip()
+    if line.key is None:
+        return _comment(why)
+    said = f"{_key(line.key)} = {_value(line.value)}"
+    return f"{said:<{_COMMENT_COLUMN}} {_comment(why)}" if why else said
+
+
+def _comment(text: str) -> str:
+    plain = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    return f"# {plain if len(plain) <= _LONGEST_COMMENT else plain[: _LONGEST_COMMENT - 1] + '…'}"
+
+
+def _key(key: str) -> str:
+    return key if _BARE_KEY.fullmatch(key) else _string(key)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_key(key)} = {_value(one)}" for key, one in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    return _string(value) if isinstance(value, str) else repr(value)
+
+
+def _string(text: str) -> str:
+    # JSON's escapes are TOML's; what JSON leaves as it is and TOML does not is DEL.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,75 @@
+"""The two feature tables of a data folder, and the schema that goes with them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from data.log.features.encode import encode
+from data.log.features.history import CONTEXT, SCHEMA, Tables, declare_fills
+from data.log.features.names import Names
+from data.log.map import Table
+from data.log.reading.entities import Entities
+from hexbite.errors import DataError
+from hexbite.features import DISTANCE_M, Feature, FeatureSchema
+from hexbite.ids import IdKinds
+
+
+class Featured(NamedTuple):
+    """Features of users or restaurants and their columns; ``values`` of categories with their counts, and ``told``."""
+
+    features: tuple[Feature, ...]
+    columns: pl.DataFrame
+    values: dict[str, dict[str, int]]
+    told: list[str]
+
+
+def make_table(
+    group: str,
+    table: Table | None,
+    entities: Entities,
+    history: Tables | None,
+    has_row: npt.NDArray[np.bool_],
+    *,
+    split: datetime,
+) -> Featured:
+    """The features of a group of entities: those of their table, then those of history; a row where there is one.
+
+    Raises DataError where none is left.
+    """
+    features: list[Feature] = []
+    columns: list[pl.Series] = []
+    values: dict[str, dict[str, int]] = {}
+    told: list[str] = []
+    taken = frozenset(SCHEMA.names(group)) if history is not None else frozenset()
+    if table is not None and entities.sheet is not None and table.features:
+        encoded = encode(entities.sheet, entities.rows, table.features, split=split, names=Names(taken))
+        features, columns, values, told = encoded
+    frame = pl.DataFrame([values_.alias(feature.name) for feature, values_ in zip(features, columns, strict=True)])
+    if history is not None:
+        past = history.users if group == "user" else history.restaurants
+        past = past.filter(pl.Series(has_row))
+        features = [*features, *declare_fills(SCHEMA.group(group), past)]
+        frame = pl.concat([frame.filter(pl.Series(has_row)), past], how="horizontal") if columns else past
+    if not features:
+        raise DataError(
+            f"no feature of [{group}s] is left ({'; '.join(told)}): name others, or set history = true",
+            path=entities.sheet.place if entities.sheet else "map",
+        )
+    return Featured(tuple(features), frame, values, told)
+
+
+def make_schema(
+    users: tuple[Feature, ...], restaurants: tuple[Feature, ...], ids: IdKinds, *, distance_fill: float | None
+) -> FeatureSchema:
+    """The schema of an imported folder; without a fill for the distance there is no such feature."""
+    context = tuple(
+        Feature(feature.name, distance_fill, feature.description) if feature.name == DISTANCE_M else feature
+        for feature in CONTEXT
+        if feature.name != DISTANCE_M or distance_fill is not None
+    )
+    return FeatureSchema(users, restaurants, context, ids)

@@ -1,0 +1,344 @@
+"""The map of a company's files: which column means what. A TOML file, read into frozen models."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from data.sources import Source
+from hexbite.errors import DataError
+from hexbite.ids import IdKind
+
+#: The farthest that a request may ask for, metres, as in the service.
+MAX_RADIUS_M: Final = 50_000
+
+#: The map of check-ins that is shipped.
+CHECKINS_MAP: Final = Path(__file__).parents[1] / "maps" / "checkins.toml"
+
+#: Texts that mean that there is no value, unless a table says otherwise.
+NULLS: Final = ("", "NULL", "null", "\\N", "None", "NaN", "nan", "N/A")
+
+Unit = Literal["s", "ms", "us", "ns"]
+
+_STRICT: Final = ConfigDict(extra="forbid", frozen=True)
+
+
+def _to_text(value: Any) -> Any:
+    """What a kind of event is called in a file: a TOML true is the text ``true``, a 1 the text ``1``."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int) else value
+
+
+def _to_list(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+Text = Annotated[str, BeforeValidator(_to_text)]
+Kinds = Annotated[tuple[Text, ...], BeforeValidator(_to_list)]
+
+
+class Clock(BaseModel):
+    """How the times of a column are written.
+
+    ``unit`` of numbers since 1970; ``format`` of texts that are not ISO 8601, as strftime has it; ``zone`` of times
+    that tell no offset (UTC where it is absent).
+    """
+
+    model_config = _STRICT
+    unit: Unit | None = None
+    format: str | None = None
+    zone: str | None = None
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Self:
+        if self.unit is not None and (self.format is not None or self.zone is not None):
+            raise ValueError("unit is for numbers since 1970 in UTC: give no format and no zone beside it")
+        return self
+
+
+class Number(BaseModel):
+    """A number as it is."""
+
+    model_config = _STRICT
+    kind: Literal["number"]
+    column: str | None = None
+    fill: Literal["mean", "missing"] | float | None = None
+
+
+class Boolean(BaseModel):
+    """1 for true, yes, t, y, 1; 0 for false, no, f, n, 0."""
+
+    model_config = _STRICT
+    kind: Literal["boolean"]
+    column: str | None = None
+    fill: Literal["mean", "missing"] | bool | float | None = None
+
+
+class Category(BaseModel):
+    """An indicator a value; of more than 64 values the 63 most frequent, and ``other``."""
+
+    model_config = _STRICT
+    kind: Literal["category"]
+    column: str | None = None
+    fill: Text | None = None
+
+
+class Categories(BaseModel):
+    """As `Category`, of a list in one text or of a real list."""
+
+    model_config = _STRICT
+    kind: Literal["categories"]
+    column: str | None = None
+    separator: str | None = Field(default=None, min_length=1)
+    fill: Text | None = None
+
+
+class Time(Clock):
+    """Its age in days at the split; negative where it lies after it."""
+
+    kind: Literal["time"]
+    column: str | None = None
+    fill: Literal["mean", "missing"] | float | None = None
+
+
+Feature = Annotated[Number | Boolean | Category | Categories | Time, Field(discriminator="kind")]
+
+
+class Table(Source):
+    """What users and restaurants have in common.
+
+    ``ids`` are told by the column where the map does not say; ``nulls`` are texts that stand for no value.
+    """
+
+    id: str
+    ids: IdKind | None = None
+    nulls: tuple[str, ...] = NULLS
+    features: dict[str, Feature] = Field(default_factory=dict)
+
+
+class Users(Table):
+    """A row a person."""
+
+
+class Restaurants(Table):
+    """A row a restaurant; where it is may be told by the events instead."""
+
+    latitude: str | None = None
+    longitude: str | None = None
+    time_zone: str | None = None
+
+    @model_validator(mode="after")
+    def _has_both(self) -> Self:
+        _need_both(self, "latitude", "longitude")
+        return self
+
+
+class Events(Source, Clock):
+    """The log: a row an event.
+
+    ``chosen`` is a column that says of each row, all of them shown, whether it was chosen. Else ``kind`` is the column
+    that says what happened, ``label`` the kinds that are a choice, ``shown`` those that something was shown by, and
+    ``ignored`` those that are of no interest. Without any of them every row is a choice.
+    """
+
+    user: str
+    restaurant: str
+    time: str
+    chosen: str | None = None
+    kind: str | None = None
+    label: Kinds = ()
+    shown: Kinds = ()
+    ignored: Kinds = ()
+    list: str | None = None
+    position: str | None = None
+    latitude: str | None = None
+    longitude: str | None = None
+    restaurant_latitude: str | None = None
+    restaurant_longitude: str | None = None
+    nulls: tuple[str, ...] = NULLS
+
+    @model_validator(mode="after")
+    def _says_what_was_chosen(self) -> Self:
+        _need_both(self, "latitude", "longitude")
+        _need_both(self, "restaurant_latitude", "restaurant_longitude")
+        if self.chosen is not None and (self.kind is not None or self.label or self.shown or self.ignored):
+            raise ValueError("chosen says it of each row: give no kind, label, shown or ignored beside it")
+        if self.kind is None and (self.label or self.shown or self.ignored):
+            raise ValueError("label, shown and ignored are values of a column: name it, as kind")
+        if self.kind is not None and not self.label:
+            raise ValueError("label is wanted beside kind: the values that count as chosen")
+        named = [*self.label, *self.shown, *self.ignored]
+        twice = sorted({value for value in named if named.count(value) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} is named twice in label, shown and ignored")
+        return self
+
+    @property
+    def shows(self) -> bool:
+        """Whether the log knows what something was chosen from."""
+        return self.chosen is not None or bool(self.shown)
+
+
+class Split(BaseModel):
+    """``test``: the share of the choices that come last; or ``at``, the time from which on lists are test lists."""
+
+    model_config = _STRICT
+    test: float = Field(default=0.2, gt=0, lt=1)
+    at: datetime | None = None
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Self:
+        if self.at is not None and "test" in self.model_fields_set:
+            raise ValueError("give test or at, not both")
+        return self
+
+    @property
+    def at_utc(self) -> datetime | None:
+        """``at`` in UTC, which it is in where it tells no offset."""
+        if self.at is None:
+            return None
+        return self.at.replace(tzinfo=UTC) if self.at.tzinfo is None else self.at.astimezone(UTC)
+
+
+class Lists(BaseModel):
+    """How a log that knows what was shown becomes lists.
+
+    ``join_h``: a choice without a list's id belongs to the person's latest impression of that restaurant, at most so
+    many hours before. ``unchosen``: whether lists that nothing was chosen from are kept.
+    """
+
+    model_config = _STRICT
+    join_h: float = Field(default=24.0, gt=0, le=8_760)
+    unchosen: Literal["keep", "leave out"] = "leave out"
+
+
+class Standing(BaseModel):
+    """For ``max_age_h`` hours a choice tells where the person stands."""
+
+    model_config = _STRICT
+    max_age_h: float = Field(default=24.0, gt=0, le=8_760)
+
+
+class Negatives(BaseModel):
+    """Of a log that knows only what was chosen: up to ``count`` others within ``radius_m`` are drawn for each."""
+
+    model_config = _STRICT
+    count: int = Field(default=20, ge=1, le=1_000)
+    radius_m: int = Field(default=2_000, ge=1, le=MAX_RADIUS_M)
+
+
+class Map(BaseModel):
+    """All of it. ``history`` adds what is known from the choices before the split (docs/features.md)."""
+
+    model_config = _STRICT
+    users: Users | None = None
+    restaurants: Restaurants | None = None
+    events: Events
+    split: Split = Split()
+    lists: Lists = Lists()
+    standing: Standing = Standing()
+    negatives: Negatives = Negatives()
+    history: bool = False
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _knows_everything(self) -> Self:
+        placed = self.restaurants is not None and self.restaurants.latitude is not None
+        if not placed and self.events.restaurant_latitude is None:
+            raise ValueError(
+                "where restaurants are is wanted: latitude and longitude in [restaurants], or restaurant_latitude and "
+                "restaurant_longitude in [events]"
+            )
+        for table, features in (("users", self.users), ("restaurants", self.restaurants)):
+            if not self.history and not (features is not None and features.features):
+                raise ValueError(
+                    f"nothing is known of {table}: give [{table}.features], or history = true, which makes features of "
+                    "the choices before the split"
+                )
+        return self
+
+
+def _need_both(model: BaseModel, first: str, second: str) -> None:
+    if (getattr(model, first) is None) != (getattr(model, second) is None):
+        raise ValueError(f"{first} and {second} go together: give both or none")
+
+
+def fill_checkins_map(checkins: Path, venues: Path | None, options: dict[str, Any]) -> Map:
+    """`CHECKINS_MAP` for some files: ``options`` take the place of its tables. Raises as `read_map`."""
+    document = _read_toml(CHECKINS_MAP) | options
+    document["events"]["path"] = str(checkins.resolve())
+    if venues is None:
+        del document["restaurants"]
+    else:
+        document["restaurants"]["path"] = str(venues.resolve())
+    return check_map(document, CHECKINS_MAP)
+
+
+def read_map(path: Path) -> Map:
+    """Read a map. Raises DataError that names the file, and each table and key that cannot be used."""
+    return check_map(_read_toml(path), path)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}", path=path) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"is no TOML: {error}", path=path) from error
+
+
+def check_map(document: dict[str, Any], path: Path) -> Map:
+    """A map out of what its file says. Raises as `read_map`."""
+    try:
+        return Map.model_validate(document)
+    except ValidationError as error:
+        faults = [_fault_to_text(fault["loc"], fault) for fault in error.errors()]
+        raise DataError("; ".join(dict.fromkeys(faults)), path=path) from error
+
+
+# What pydantic says of the faults that a hand makes, in words of ours.
+_WORDS: Final = {"missing": "is wanted", "extra_forbidden": "is no key of a map"}
+
+
+def _fault_to_text(place: tuple[int | str, ...], fault: Any) -> str:
+    names = [str(part) for part in place]
+    # Below a feature's name pydantic adds the kind that it was read as.
+    if len(names) > 3 and names[1] == "features":
+        del names[3]
+    table, key = (names[:-1], names[-1]) if len(names) > 1 else (names, "")
+    where = f"[{'.'.join(table)}]{' ' if key else ''}{key}"
+    if len(names) == 1 and names[0] not in Map.model_fields:
+        where = names[0]
+    if not names:
+        return _message(fault)
+    if fault["type"] == "extra_forbidden":
+        return f"{where}: {_WORDS['extra_forbidden']}{_near(names)}"
+    return f"{where}: {_WORDS.get(fault['type'], _message(fault))}"
+
+
+def _message(fault: Any) -> str:
+    said = str(fault["msg"]).removeprefix("Value error, ")
+    return said if fault["type"] == "value_error" else f"{said}, not {fault['input']!r}"
+
+
+def _near(names: list[str]) -> str:
+    models: dict[str, type[BaseModel]] = {
+        "users": Users,
+        "restaurants": Restaurants,
+        "events": Events,
+        "split": Split,
+        "lists": Lists,
+        "standing": Standing,
+        "negatives": Negatives,
+    }
+    model = Map if len(names) == 1 else models.get(names[0]) if len(names) == 2 else None
+    keys = list(model.model_fields) if model is not None else ["kind", "column", "fill", "separator", "unit", "format"]
+    close = difflib.get_close_matches(names[-1], keys, n=3)
+    return f"; did you mean {' or '.join(close)}?" if close else f"; there are {', '.join(keys)}"

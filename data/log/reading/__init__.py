@@ -1,0 +1,1 @@
+"""Sources to numbered users, restaurants and events."""

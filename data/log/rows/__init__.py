@@ -1,0 +1,1 @@
+"""Events to rows: lists, what was chosen of them, and from where."""

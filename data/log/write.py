@@ -1,0 +1,307 @@
+"""A log becomes a data folder: read once, split by time, bucket by bucket to rows; whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from data.log.features.history import Tables, make_tables
+from data.log.features.tables import make_schema, make_table
+from data.log.map import MAX_RADIUS_M, Map
+from data.log.reading.columns import open_sheet
+from data.log.reading.entities import Entities, read_restaurants, read_users
+from data.log.reading.events import Log, read_log
+from data.log.rows.choices import Reach, draw_lists, find_visits
+from data.log.rows.clicks import ClickWriter
+from data.log.rows.clock import Clock, positions_to_zones
+from data.log.rows.lists import make_lists
+from data.log.rows.world import World
+from data.log.rules import Tally
+from data.output import SOURCE, whole_folder, write_json, write_schema, write_table
+from hexbite.console import progress
+from hexbite.errors import DataError
+from hexbite.features import DISTANCE_M, TIME_ZONE
+from hexbite.folder import REQUESTS, RESTAURANTS, TEST, TRAIN, USERS
+from hexbite.ids import IdKinds
+from hexbite.zones import available_names
+
+#: How many places a request of a test list asks for.
+REQUEST_SIZE: Final = 10
+
+#: Requests that are written at the most, drawn by the seed: ranking each among all in reach takes its time.
+MOST_REQUESTS: Final = 20_000
+
+# How far the requests of a log that knows what was shown look: what holds so many of its choices, in steps.
+_REACH_SHARE: Final = 0.99
+_REACH_STEP_M: Final = 500
+
+_REQUEST_STREAM: Final = 2
+
+
+def write_log(asked: Map, folder: Path, *, path: Path, strict: bool = False) -> dict[str, Any]:
+    """Import what the map at ``path`` names into a data folder, and return what its ``source.json`` says.
+
+    Raises DataError where a file cannot be read or used as the map says, where no train or no test list is found, and
+    with ``strict`` where any row is dirty.
+    """
+    with whole_folder(folder) as partial, _scratch(folder) as scratch:
+        tally = Tally.start()
+        sheets = {
+            name: open_sheet(name, source, base=path.parent, scratch=scratch)
+            for name in ("users", "restaurants", "events")
+            if (source := getattr(asked, name)) is not None
+        }
+        with progress("reading users and restaurants"):
+            users = read_users(asked, sheets.get("users"), sheets["events"])
+            restaurants = read_restaurants(asked, sheets.get("restaurants"), sheets["events"])
+        log = read_log(asked, sheets["events"], users, restaurants, tally, scratch / "buckets")
+        split = asked.split.at_utc or _split_time(log.choices["time"], asked.split.test)
+        world, before, zones = _make_world(asked, log, users, restaurants, split)
+        writer = ClickWriter(partial, users, restaurants, world)
+        clicks, requests = _write_clicks(log, world, before, writer, tally, path)
+        with progress("making features"):
+            history = _make_history(world, before, clicks, len(users)) if asked.history else None
+            document = _write_tables(partial, asked, users, restaurants, world, zones, history, split, writer)
+            write_table(_requests(requests, clicks, users, restaurants, world, tally), partial / REQUESTS)
+        _note_absent(asked, users, restaurants, log, tally)
+        document = {
+            "map": path.name,
+            "read": {name: sheet.place for name, sheet in sheets.items()},
+            "split": split.isoformat(),
+            "events": log.rows,
+            "rows": tally.told(),
+            "tables": {name: dict(faults) for name, faults in tally.tables.items()},
+            "notes": {note: count for note, count in tally.notes.items() if count},
+            "dirty": tally.dirt(),
+            "kinds": dict(log.kinds.most_common(50)),
+            "clicks": writer.rows,
+            **document,
+        }
+        if strict and tally.dirt():
+            found = ", ".join(f"{count:,} {what}" for what, count in tally.dirt().items())
+            raise DataError(f"--strict, and not all rows are clean ({found})", path=path)
+        write_json(document, partial / SOURCE)
+    return document
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """A folder for what does not fit in memory, beside the output, where there is room; gone at the end."""
+    place = folder.resolve()
+    scratch = Path(tempfile.mkdtemp(prefix=f".{place.name}.scratch-", dir=place.parent))
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _split_time(times: pl.Series, test: float) -> datetime:
+    """The time of the first of the latest choices that are test choices: rows decide, not the calendar."""
+    ordered = np.sort(times.to_numpy())
+    at_us = int(ordered[min(int((1 - test) * len(ordered)), len(ordered) - 1)])
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at_us)
+
+
+def _to_us(at: datetime) -> int:
+    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def _make_world(
+    asked: Map, log: Log, users: Entities, restaurants: Entities, split: datetime
+) -> tuple[World, pl.DataFrame, list[str]]:
+    split_us = _to_us(split)
+    before = log.choices.filter(pl.col("time") < split_us).sort("time", "user", "restaurant")
+    lats, lngs = restaurants.lats.copy(), restaurants.lngs.copy()
+    if asked.events.restaurant_latitude is not None:
+        _locate(lats, lngs, log.places if asked.events.shows else before)
+    is_placed = ~np.isnan(lats)
+    user_has_row = np.ones(len(users), dtype=np.bool_)
+    if asked.users is None or not asked.users.features:
+        user_has_row = _has_choice(before["user"], len(users))
+    if asked.restaurants is None or not asked.restaurants.features:
+        is_placed &= _has_choice(before["restaurant"], len(restaurants))
+    names = _zones(asked, restaurants, lats, lngs, is_placed)
+    zones = sorted(set(names))
+    numbers = {name: number for number, name in enumerate(zones)}
+    clock = Clock(zones, log.first_us // 1_000_000, log.last_us // 1_000_000)
+    of = np.array([numbers[name] for name in names], dtype=np.int32)
+    world = World(asked, split_us, log.first_us, log.last_us, lats, lngs, of, clock, user_has_row, is_placed)
+    return world, before, names
+
+
+def _has_choice(numbers: pl.Series, size: int) -> npt.NDArray[np.bool_]:
+    has = np.zeros(size, dtype=np.bool_)
+    has[numbers.to_numpy()] = True
+    return has
+
+
+def _locate(lats: npt.NDArray[np.float64], lngs: npt.NDArray[np.float64], places: pl.DataFrame) -> None:
+    """Give restaurants without a position the (lower) median of their events': one that somebody sent."""
+    median = places.group_by("restaurant").agg(
+        pl.col("restaurant_latitude", "restaurant_longitude").quantile(0.5, interpolation="lower")
+    )
+    median = median.drop_nulls().filter(pl.Series(np.isnan(lats[median.drop_nulls()["restaurant"].to_numpy()])))
+    rows = median["restaurant"].to_numpy()
+    lats[rows], lngs[rows] = (median[f"restaurant_{name}"].to_numpy() for name in ("latitude", "longitude"))
+
+
+def _zones(
+    asked: Map,
+    restaurants: Entities,
+    lats: npt.NDArray[np.float64],
+    lngs: npt.NDArray[np.float64],
+    is_placed: npt.NDArray[np.bool_],
+) -> list[str]:
+    """The zone of each restaurant: what its row says, where that is one; else by its position."""
+    names: list[str | None] = [None] * len(restaurants)
+    if asked.restaurants is not None and asked.restaurants.time_zone is not None and restaurants.sheet is not None:
+        told = restaurants.rows.select(restaurants.sheet.text(asked.restaurants.time_zone).str.strip_chars())
+        known = available_names()
+        names = [name if name in known else None for name in told.to_series().to_list()]
+        faulty = sum(name is None for name in names)
+        if faulty:
+            restaurants.faults["zones null or unknown, told by position"] = faulty
+    open_ = np.flatnonzero(is_placed & np.array([name is None for name in names]))
+    for row, name in zip(open_.tolist(), positions_to_zones(lats[open_], lngs[open_]), strict=True):
+        names[row] = name
+    return [name or "Etc/UTC" for name in names]
+
+
+def _write_clicks(
+    log: Log, world: World, before: pl.DataFrame, writer: ClickWriter, tally: Tally, path: Path
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    clicks, requests, visits, ids = [], [], [], []
+    with progress("making rows", log.rows, "events") as advance:
+        for events in log.buckets.take():
+            if world.asked.events.shows:
+                listed = make_lists(events, world, tally)
+                writer.add(listed)
+                clicks.append(listed.clicks)
+                requests.append(listed.requests)
+                ids.append(np.unique(listed.ids[listed.ids % 2 == 0]))
+            else:
+                visits.append(find_visits(events, world, tally))
+            advance(len(events))
+    if visits:
+        popularity = np.bincount(before["restaurant"].to_numpy(), minlength=len(world.lats)).astype(np.float64)
+        reach = Reach(world, popularity)
+        found = pl.concat(visits).sort("user", "time", "restaurant")
+        for name, is_so in ((TRAIN, pl.col("time") < world.split_us), (TEST, pl.col("time") >= world.split_us)):
+            listed = draw_lists(found.filter(is_so), name, reach, world)
+            tally.note(f"{name} lists", len(listed.requests))
+            writer.add(listed)
+            (clicks if name == TRAIN else requests).append(listed.clicks if name == TRAIN else listed.requests)
+    writer.close()
+    if ids:
+        all_ids = np.sort(np.concatenate(ids))
+        tally.note("list ids that two people share", int(np.count_nonzero(all_ids[1:] == all_ids[:-1])), dirty=True)
+    for name in (TRAIN, TEST):
+        if not writer.rows[name]:
+            found_ = ", ".join(f"{count:,} {what}" for what, count in tally.told().items())
+            when = "before" if name == TRAIN else "at or after"
+            at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=world.split_us)
+            raise DataError(
+                f"no {name} list, {when} the split time {at.isoformat()}, is left ({found_}); choose another split, or "
+                "look at what was left out",
+                path=path,
+            )
+    return pl.concat(clicks), pl.concat(requests)
+
+
+def _make_history(world: World, before: pl.DataFrame, clicks: pl.DataFrame, users: int) -> Tables:
+    known = clicks.filter(pl.col(DISTANCE_M).is_not_null())
+    placed = before.filter(pl.Series(world.restaurant_has_row[before["restaurant"].to_numpy()]))
+    return make_tables(
+        placed, known, world.lats, world.lngs, users=users, split_us=world.split_us, seed=world.asked.seed
+    )
+
+
+def _write_tables(
+    folder: Path,
+    asked: Map,
+    users: Entities,
+    restaurants: Entities,
+    world: World,
+    zones: list[str],
+    history: Tables | None,
+    split: datetime,
+    writer: ClickWriter,
+) -> dict[str, Any]:
+    of_users = make_table("user", asked.users, users, history, world.user_has_row, split=split)
+    of_restaurants = make_table(
+        "restaurant", asked.restaurants, restaurants, history, world.restaurant_has_row, split=split
+    )
+    told = [*of_users.told, *of_restaurants.told]
+    fill = writer.distance_sum_m / writer.distances if writer.distances else None
+    if fill is None:
+        told.append(f"nothing tells where the person was: there is no {DISTANCE_M}")
+    elif not asked.events.shows:
+        fill = float(asked.negatives.radius_m)
+    schema = make_schema(
+        of_users.features, of_restaurants.features, IdKinds(users.kind, restaurants.kind), distance_fill=fill
+    )
+    write_schema(schema, folder)
+    has_row = pl.Series(world.user_has_row)
+    write_table(of_users.columns.insert_column(0, users.ids.filter(has_row).alias("user_id")), folder / USERS)
+    keys = pl.DataFrame(
+        {
+            "restaurant_id": restaurants.ids,
+            "latitude": world.lats,
+            "longitude": world.lngs,
+            TIME_ZONE: pl.Series(zones, dtype=pl.String),
+        }
+    ).filter(pl.Series(world.restaurant_has_row))
+    write_table(pl.concat([keys, of_restaurants.columns], how="horizontal"), folder / RESTAURANTS)
+    return {
+        "users": len(of_users.columns),
+        "restaurants": len(of_restaurants.columns),
+        "categories": of_users.values | of_restaurants.values,
+        "told": told,
+    }
+
+
+def _requests(
+    requests: pl.DataFrame, clicks: pl.DataFrame, users: Entities, restaurants: Entities, world: World, tally: Tally
+) -> pl.DataFrame:
+    if len(requests) > MOST_REQUESTS:
+        tally.note("test choices without a request, which the seed did not draw", len(requests) - MOST_REQUESTS)
+        draws = np.random.default_rng(np.random.SeedSequence(world.asked.seed, spawn_key=(_REQUEST_STREAM,)))
+        requests = requests[np.sort(draws.choice(len(requests), MOST_REQUESTS, replace=False))]
+    requests = requests.sort("at", "user", "restaurant")
+    moment = pl.Datetime("us", "UTC")
+    return requests.select(
+        users.ids.gather(requests["user"]).alias("user_id"),
+        "latitude",
+        "longitude",
+        pl.lit(None, pl.List(restaurants.ids.dtype)).alias("candidate_restaurant_ids"),
+        pl.lit(REQUEST_SIZE, pl.Int64).alias("size"),
+        pl.lit(_max_dist_m(clicks, world.asked), pl.Int64).alias("max_dist"),
+        pl.lit(value=False).alias("sort_dist"),
+        restaurants.ids.gather(requests["restaurant"]).alias("visited_restaurant_id"),
+        pl.col("visited_at").cast(moment),
+        pl.col("at").cast(moment),
+    )
+
+
+def _max_dist_m(clicks: pl.DataFrame, asked: Map) -> int:
+    """How far requests look: the radius that others were drawn in, else what holds nearly all train choices."""
+    if not asked.events.shows:
+        return asked.negatives.radius_m
+    farthest = clicks[DISTANCE_M].quantile(_REACH_SHARE) or 0.0
+    return min(max(-(-int(farthest) // _REACH_STEP_M), 1) * _REACH_STEP_M, MAX_RADIUS_M)
+
+
+def _note_absent(asked: Map, users: Entities, restaurants: Entities, log: Log, tally: Tally) -> None:
+    for name, entities, seen in zip(("users", "restaurants"), (users, restaurants), log.seen, strict=True):
+        if getattr(asked, name) is not None:
+            tally.tables[name] = +entities.faults
+            tally.note(f"{name} without any event", int(np.count_nonzero(~seen)))
