@@ -70,7 +70,7 @@ def _reference_line(key: str, found: Reference | None, table: Table | None) -> L
     if found is None:
         return Line(key, "", f"which column names the {key}?", is_sure=False)
     if table is None:
-        return Line(key, found.column, "by its name; no file has a row for each of them", is_sure=False)
+        return Line(key, found.column, "by its name or place; no file has a row for each of them", is_sure=False)
     return Line(
         key,
         found.column,

@@ -176,6 +176,10 @@ def _refer(log: Table, found: list[Reference] | None, words: frozenset[str], tak
     nameless = [column for column in free_columns if column.name.startswith("column_")]
     if not named and not nameless:
         return None
-    # The id rather than a kind of user; of ids the one that tells most of them apart.
-    best_column = max(named or nameless, key=lambda one: ("id" in name_to_words(one.name), one.distinct))
+    if named:
+        # The id rather than a kind of user; of ids the one that tells most of them apart.
+        best_column = max(named, key=lambda one: ("id" in name_to_words(one.name), one.distinct))
+    else:
+        # Where no column has a name, logs begin with who it was, and end with where.
+        best_column = nameless[0 if words is USER else -1]
     return Reference(best_column.name, "", 0.0, best_column.distinct)
