@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import io
 import lzma
 import os
 import subprocess
@@ -48,7 +49,10 @@ def put_table(path: Path, **columns: Any) -> Path:
 
 
 def zstd(content: bytes) -> bytes:
-    return subprocess.run(["zstd", "-q", "-c"], input=content, capture_output=True, check=True).stdout
+    lines = pl.LazyFrame({"line": content.decode().removesuffix("\n").split("\n")})
+    packed = io.BytesIO()
+    lines.sink_csv(packed, include_header=False, quote_style="never", compression="zstd")
+    return packed.getvalue()
 
 
 # Delimited text
