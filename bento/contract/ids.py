@@ -45,7 +45,7 @@ def _read(value: object) -> int | str:
     if isinstance(value, str):
         if fault := text_fault(value):
             raise ValueError(fault)
-    elif isinstance(value, bool) or not isinstance(value, int) or value not in INT64:
+    elif isinstance(value, bool) or not isinstance(value, int) or not INT64[0] <= value <= INT64[-1]:
         raise ValueError("must be a 64-bit integer, or text")
     return value
 

@@ -37,7 +37,7 @@ def move(dsn: str, restaurant_id: int | str, lat_deg: float, lng_deg: float, *, 
         cell = degrees_to_cell(lat_deg, lng_deg)
     except ValueError as error:
         raise StoreError(f"restaurant {restaurant_id} cannot be moved: {error}") from error
-    integer = int(text) if _INTEGER.fullmatch(text) else None
+    integer = int(text) if _INTEGER.fullmatch(text) else _INT64.stop
     parameters = {
         "restaurant_id": integer if integer in _INT64 else None,
         "hash": text_to_id(text),
