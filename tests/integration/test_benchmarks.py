@@ -1,7 +1,11 @@
 """Benchmarks run: small, and without the peers that a machine may not have."""
 
 from contextlib import AsyncExitStack
+from pathlib import Path
 
+import pytest
+
+from tests.benchmarks import bench_ids
 from tests.benchmarks.bench_prefilter import CUT, NARROW_M, Ours, check, drawn_points, in_turn
 from tests.benchmarks.prefilter_peers import World
 
@@ -17,3 +21,12 @@ async def test_the_read_of_a_neighbourhood_is_right_and_timed(fresh_database: st
         (timing,) = await in_turn(ways, points, passes=2)
     assert len(timing.ms) == 2 * len(points)
     assert timing.found > 0
+
+
+@pytest.mark.slow
+def test_text_candidates_are_asked_for_beside_integers(fresh_database: str, tmp_path: Path) -> None:
+    bench_ids.fill(fresh_database, 2_000)
+    with bench_ids.served(fresh_database, tmp_path, workers=1) as urls:
+        found = bench_ids.in_turn(urls, 2_000, candidates=100, pairs=2, seconds=0.2)
+    assert {kind: len(rates) for kind, rates in found.items()} == {"integer": 2, "text": 2}
+    assert all(rate > 0 for rates in found.values() for rate in rates)
