@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bento.contract.ids import INEXACT
+from bento.contract.ids import INEXACT, is_text
 from bento.contract.models import RecommendRequest
 from db.reading.keys import Keys
 from hexbite.geo import Ids
@@ -34,16 +34,18 @@ class Names:
         found: list[int] = ids.tolist()
         if self.kind == "integer":
             return [str(id_) for id_ in found] if self._wants_text(request, found) else found
-        if request.candidate_restaurant_ids is None or candidates is None:
+        asked = request.candidate_restaurant_ids
+        if asked is None or not is_text(asked):  # none, or an empty list
             texts = await self._keys.of(found)
         else:
             # Of the few that are answered, not of all that were asked for.
-            places = np.flatnonzero(np.isin(np.asarray(candidates), ids)).tolist()
-            texts = {int(candidates[place]): str(request.candidate_restaurant_ids[place]) for place in places}
+            sought, those = np.sort(ids), np.asarray(candidates)
+            is_answered = sought.take(np.searchsorted(sought, those), mode="clip") == those if found else []
+            texts = {int(those[place]): asked[place].decode() for place in np.flatnonzero(is_answered).tolist()}
         return [texts.get(id_) for id_ in found]
 
     def _wants_text(self, request: RecommendRequest, found: list[int]) -> bool:
         asked = request.candidate_restaurant_ids
-        if self._always_text or (asked and isinstance(asked[0], str)):
+        if self._always_text or (asked is not None and is_text(asked)):
             return True
         return isinstance(request.user_id, str) and any(not -INEXACT < id_ < INEXACT for id_ in found)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
-from bento.contract.ids import user_to_id
+from bento.contract.ids import form_of, user_to_id
 from bento.contract.models import RecommendRequest
 from bento.ranking.recommend import Answer
 from bento.ranking.served import Served
@@ -49,7 +49,7 @@ class Shadow:
         ranked = answer.response["restaurants"]
         asked = request.model_copy(
             update={
-                "candidate_restaurant_ids": [restaurant["id"] for restaurant in ranked],
+                "candidate_restaurant_ids": form_of([restaurant["id"] for restaurant in ranked]),
                 "size": len(ranked),
                 "at": answer.at,
                 "sort_dist": False,

@@ -43,8 +43,8 @@ FEATURES = (30, 10)
 
 
 def schema_of(kind: IdKind) -> FeatureSchema:
-    groups = (tuple(Feature(f"f{number:02}") for number in range(count)) for count in FEATURES)
-    return FeatureSchema(*groups, ids=IdKinds(kind, kind))
+    user, restaurant = (tuple(Feature(f"f{number:02}") for number in range(count)) for count in FEATURES)
+    return FeatureSchema(user, restaurant, ids=IdKinds(kind, kind))
 
 
 def named(id_: int, kind: IdKind) -> int | str:
