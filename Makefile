@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock bench-load bench-synthetic bench-training bench-serving bench-prefilter bench-stages task \
+.PHONY: help setup demo test check format lock bench-load bench-synthetic bench-training bench-serving bench-prefilter bench-stages bench-ids task \
 	image up down logs load psql deploy containers audit faults fuzz bench-overload clean
 
 help: ## what there is
@@ -70,6 +70,9 @@ bench-prefilter: $(INSTALLED) ## the read of a neighbourhood, beside PostGIS and
 
 bench-stages: $(INSTALLED) ## where a request's time goes, with plots in docs/performance/
 	$(BIN)/python -m tests.benchmarks.bench_stages
+
+bench-ids: $(INSTALLED) ## requests a second with 1,000 text candidates, beside integers: three minutes
+	$(BIN)/python -m tests.benchmarks.bench_ids
 
 audit: $(INSTALLED) ## known vulnerabilities of the pinned dependencies, where PyPI tells
 	$(BIN)/python ops/audit.py

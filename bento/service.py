@@ -15,6 +15,7 @@ from bentoml.models import BentoModel
 from pydantic_core import to_json
 from starlette.responses import Response
 
+from bento.contract.ids import user_to_id
 from bento.contract.models import ROUTE, RecommendRequest, RecommendResponse, unknown_fields
 from bento.edge.admission import Admission
 from bento.edge.app import Answered, EdgeInstaller, Lane
@@ -170,7 +171,7 @@ class Hexbite:
             from bento.ranking.answering import Answering
 
             self._answering = Answering.load(_tags, self._connections, _settings)
-            _lane.model = self._answering.primary.tag
+            _lane.model, _lane.ids = self._answering.primary.tag, self._answering.primary.ids
         return self._answering, self._probe
 
     def _tell(self) -> None:
@@ -220,7 +221,7 @@ class Hexbite:
             _log.error("%s was deployed and cannot be served, %s goes on: %s", tag, before.tag, reason)
             return False
         self._answering = answering
-        _lane.model = answering.primary.tag
+        _lane.model, _lane.ids = answering.primary.tag, answering.primary.ids
         metrics.serves(before.tag, before.fingerprint, "primary", whether=False)
         self._tell()
         _log.info("model %s answers in place of %s", _lane.model, before.tag)
@@ -230,23 +231,23 @@ class Hexbite:
     async def recommend(self, request: RecommendRequest, /) -> Response:
         """Rank the restaurants near a person, best first."""
         # What the framework shows of the endpoint, and calls in process; over HTTP `bento.edge.app` asks at once.
-        if request.user_id is None:
-            raise InvalidRequestError("user_id is required", "user_id")
-        answered = await self._answer(request, request.user_id)
+        answered = await self._answer(request, None)
         headers = {name.decode(): value.decode() for name, value in answered.headers}
         return Response(answered.body, media_type="application/json", headers=headers)
 
-    async def _answer(self, request: RecommendRequest, user_id: int) -> Answered:
+    async def _answer(self, request: RecommendRequest, user_in_path: str | None) -> Answered:
         headers = _check_fields(request)
-        if self._answering is None:
+        answering = self._answering  # whatever is deployed meanwhile
+        if answering is None:
             raise self._fault.with_traceback(None)
-        served = self._answering.whose(user_id)
+        user_id = user_to_id(user_in_path, request.user_id, answering.primary.ids.user)
+        served = answering.whose(user_id)
         answer = await served.recommender.answer(request, user_id)
         _count(request, answer)
         if answer.truncated:
             headers.append((b"x-hexbite-truncated", f"nearest {_settings.max_candidates}".encode()))
-        if self._answering.shadow is not None:
-            self._answering.shadow.offer(request, user_id, answer)
+        if answering.shadow is not None:
+            answering.shadow.offer(request, user_in_path, answer)
         return Answered(to_json(answer.response), headers, served.tag, answer.laps)
 
 
@@ -260,6 +261,9 @@ def _count(request: RecommendRequest, answer: Answer) -> None:
         metrics.truncated.inc()
     if answer.cold_start:
         metrics.cold_starts.inc()
+    for column, rows in (("time_zone", answer.unplaced), ("restaurant_key", answer.unnamed)):
+        if rows:
+            metrics.rows_left_out(column).inc(rows)
     fresh = answer.freshness
     for entity, age_s in (("user", fresh.user_age_s), ("restaurant", fresh.oldest_age_s)):
         if age_s is not None:

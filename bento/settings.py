@@ -45,8 +45,8 @@ class Settings(BaseSettings):
     ``shadow_model`` scores what was answered once more, for the metrics alone.
     ``max_candidates``: restaurants that a request without candidates may score. ``unknown_fields``: refuse a body with
     a field that the contract does not know, or warn in a header. ``max_feature_age_s``: a row whose event is older
-    counts as missing.
-    ``request_timeout_s``: the time a request may take in all. ``connections``: to Postgres, for each worker.
+    counts as missing. ``ids``: integers in answers as they are stored, or as text for clients whose numbers end at
+    2^53. ``request_timeout_s``: the time a request may take in all. ``connections``: to Postgres, for each worker.
     ``max_in_flight``: requests that a worker may have at work; how many it does, it finds out
     (`bento.edge.admission`).
     ``drain_s``: how long a worker that is asked to end still answers. ``api_keys``: SHA-256 digests of the keys that
@@ -64,6 +64,7 @@ class Settings(BaseSettings):
     shadow_model: str | None = None
     max_candidates: int = Field(default=10_000, ge=1, le=1_000_000)
     unknown_fields: Literal["refuse", "warn"] = "refuse"
+    ids: Literal["as_stored", "text"] = "as_stored"
     max_feature_age_s: float | None = Field(default=None, gt=0)
     request_timeout_s: float = Field(default=1.0, gt=0, le=60)
     connections: int = Field(default=8, ge=1, le=100)

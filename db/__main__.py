@@ -154,14 +154,16 @@ def _write(rejections: list[tuple[str, Rejection]], path: Path) -> None:
 
 @app.command("move", context_settings={"ignore_unknown_options": True})
 def move_restaurant(
-    restaurant_id: Annotated[int, typer.Argument()],
+    restaurant_id: Annotated[str, typer.Argument(help="As the data has it; behind -- where it begins with -.")],
     latitude: Annotated[float, typer.Argument(help="Degrees.")],
     longitude: Annotated[float, typer.Argument(help="Degrees.")],
 ) -> None:
     """Put a restaurant where it now is."""
     dsn, schema = _store()
-    schemas = move(dsn, restaurant_id, latitude, longitude, schema=schema)
-    print(f"restaurant {restaurant_id} moved in {schemas} {'schema' if schemas == 1 else 'schemas'}")
+    moved = move(dsn, restaurant_id, latitude, longitude, schema=schema)
+    schemas = moved.as_integer + moved.as_text
+    print(f"restaurant {restaurant_id} moved in {schemas} {'schema' if schemas == 1 else 'schemas'}", end="")
+    print(f": as an integer in {moved.as_integer}, as text in {moved.as_text}" if all(moved) else "")
 
 
 @app.command("status")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 import numpy as np
@@ -71,7 +71,7 @@ class FeatureSchema:
     user: tuple[Feature, ...]
     restaurant: tuple[Feature, ...]
     context: tuple[Feature, ...] = ()
-    ids: IdKinds = IdKinds()  # noqa: RUF009 - a tuple, which nobody can change
+    ids: IdKinds = field(default_factory=IdKinds)
 
     def __post_init__(self) -> None:
         # Names may repeat between the user's and the restaurant's table (f00 in both), not within one.

@@ -14,6 +14,10 @@ import numpy.typing as npt
 _HOUR_S: Final = 3_600
 _DAY_S: Final = 86_400
 
+# A day within the moments that Python's calendar has.
+_FIRST_S: Final = datetime.min.replace(tzinfo=UTC).timestamp() + _DAY_S
+_LAST_S: Final = datetime.max.replace(tzinfo=UTC).timestamp() - _DAY_S
+
 
 class LocalTimes(NamedTuple):
     """Of N places at one moment: ``hour`` ``(N,)`` 0..23 and ``weekday`` ``(N,)`` 0 (Monday) to 6, float32."""
@@ -30,6 +34,13 @@ def zone_to_number(name: str) -> int:
     if name not in available_names():
         raise ValueError(f"{name!r} is no time zone; zones are named as in the IANA database, such as Asia/Bangkok")
     return _number(name)
+
+
+def are_zones(numbers: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Which of N numbers ``(N,)`` stand for a zone that is known here."""
+    found, places = np.unique(numbers, return_inverse=True)
+    known = _names_by_number()
+    return np.array([number in known for number in found.tolist()], dtype=np.bool_)[places]
 
 
 def local_times(numbers: npt.NDArray[np.float32], at_s: float) -> LocalTimes:
@@ -49,10 +60,10 @@ def local_times(numbers: npt.NDArray[np.float32], at_s: float) -> LocalTimes:
 @cache
 def number_to_zone(number: int) -> ZoneInfo:
     """The zone that a number stands for. Raises ValueError where it is none."""
-    for name in available_names():
-        if _number(name) == number:
-            return ZoneInfo(name)
-    raise ValueError(f"{number} stands for no time zone that is known here")
+    name = _names_by_number().get(number)
+    if name is None:
+        raise ValueError(f"{number} stands for no time zone that is known here")
+    return ZoneInfo(name)
 
 
 @cache
@@ -61,11 +72,18 @@ def available_names() -> frozenset[str]:
     return frozenset(available_timezones())
 
 
+@cache
+def _names_by_number() -> dict[float, str]:
+    return {_number(name): name for name in available_names()}
+
+
 def _number(name: str) -> int:
     return zlib.crc32(name.encode()) & 0xFFFFFF
 
 
 def _offset_s(zone: ZoneInfo, at_s: float) -> int:
-    offset = datetime.fromtimestamp(at_s, UTC).astimezone(zone).utcoffset()
+    # A calendar's last day in one zone is past its end in another: there, the offset of a day before is taken.
+    within_s = min(max(at_s, _FIRST_S), _LAST_S)
+    offset = datetime.fromtimestamp(within_s, UTC).astimezone(zone).utcoffset()
     assert offset is not None
     return round(offset.total_seconds())

@@ -10,7 +10,8 @@ from typing import Final, NamedTuple
 from pydantic import ValidationError
 from starlette.responses import JSONResponse
 
-from bento.contract.models import FIRST_WAY, ErrorDetail, ErrorResponse
+from bento.contract.ids import QUICK_WAYS
+from bento.contract.models import ErrorDetail, ErrorResponse
 from hexbite.errors import (
     ArtifactError,
     InvalidRequestError,
@@ -127,7 +128,7 @@ def refuse_error(error: Exception, request_id: str) -> Refused:
 def refuse_invalid(error: ValidationError, body: bytes) -> Refused:
     """The answer to a body that is no request: what is wrong with the first field that is."""
     errors = error.errors(include_url=False, include_context=False, include_input=False)
-    detail = next(detail for detail in errors if FIRST_WAY not in detail["loc"])
+    detail = next(detail for detail in errors if QUICK_WAYS.isdisjoint(detail["loc"]))
     location = [str(part) for part in detail["loc"] if not str(part).startswith(("function-", "list["))]
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "missing":

@@ -6,60 +6,28 @@ import re
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
+
+from bento.contract.ids import RestaurantIds, UserId, whole_to_int
 
 ROUTE: Final = "/recommend"
 
-MAX_CANDIDATES_ASKED: Final = 10_000
-
-_INT64: Final = range(-(2**63), 2**63)
-
-# From here on two integers are one and the same float: which of them was meant nobody can tell.
-_INEXACT: Final = 2**53
-
-_USER_ID: Final = re.compile(r"u?(-?)0*([0-9]{1,19})", re.ASCII)
+# RFC 3339, section 5.6: a date, a time and what it differs from UTC by.
+_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)", re.ASCII)
 
 
-def whole_to_int(value: object) -> object:
-    """``20.0`` is the integer 20: some clients know one kind of number. What is no whole float is left as it is.
-
-    Raises ValueError for a whole float that may stand for several integers.
-    """
-    if not isinstance(value, float) or not value.is_integer():
+def _read_moment(value: object) -> datetime:
+    if isinstance(value, datetime) and value.tzinfo is not None:  # asked in process
         return value
-    if abs(value) >= _INEXACT:
-        raise ValueError("must be written as an integer: with a point or an exponent it is exact only below 2^53")
-    return int(value)
+    if not isinstance(value, str) or not _MOMENT.fullmatch(value):
+        raise ValueError('must be text as RFC 3339 has it, with an offset or Z, such as "2026-03-29T18:30:00+02:00"')
+    try:
+        return datetime.fromisoformat(value.upper())
+    except ValueError as error:
+        raise ValueError(f"is not in the calendar: {error}") from error
 
 
-def parse_user_id(value: object) -> int:
-    """``7``, ``7.0``, ``"7"``, ``"u7"`` and ``"u00007"`` are user 7. Raises ValueError for anything else."""
-    value = whole_to_int(value)
-    if isinstance(value, str) and (found := _USER_ID.fullmatch(value)):
-        value = int(found[1] + found[2])
-    if isinstance(value, bool) or not isinstance(value, int) or value not in _INT64:
-        raise ValueError('must be a 64-bit id such as 7, "7" or "u00007"')
-    return value
-
-
-#: A user as text, in a path or a body. Nineteen digits are promised up to 8,999,999,999,999,999,999, for the sake of a
-#: pattern that can be read; a few more are 64-bit ids, and taken.
-USER_ID_SCHEMA: Final[dict[str, Any]] = {"type": "string", "pattern": "^u?-?0*[0-8]?[0-9]{1,18}$"}
-_INT64_SCHEMA: Final = {"type": "integer", "format": "int64", "minimum": _INT64[0], "maximum": _INT64[-1]}
-
-UserId = Annotated[int, BeforeValidator(parse_user_id), WithJsonSchema({"anyOf": [_INT64_SCHEMA, USER_ID_SCHEMA]})]
-RestaurantId = Annotated[int, Field(strict=True, ge=_INT64[0], le=_INT64[-1])]
-
-#: Integers as the parser reads them, where they are; else each is looked at, which takes ten times as long.
-RestaurantIds = Annotated[
-    Annotated[list[RestaurantId], Field(max_length=MAX_CANDIDATES_ASKED, fail_fast=True)]
-    | Annotated[list[Annotated[RestaurantId, BeforeValidator(whole_to_int)]], Field(max_length=MAX_CANDIDATES_ASKED)],
-    Field(union_mode="left_to_right"),
-    WithJsonSchema({"type": "array", "maxItems": MAX_CANDIDATES_ASKED, "items": _INT64_SCHEMA}),
-]
-
-#: What pydantic calls the first way, in an error of it: what counts is what the second says.
-FIRST_WAY: Final = "list[constrained-int]"
+Moment = Annotated[datetime, PlainValidator(_read_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
 
 
 class RecommendRequest(BaseModel):
@@ -75,12 +43,18 @@ class RecommendRequest(BaseModel):
     longitude: float = Field(strict=True, ge=-180, le=180, allow_inf_nan=False, description="Degrees east.")
     candidate_restaurant_ids: RestaurantIds | None = Field(
         None,
-        description="Absent or null: every restaurant in range. Duplicates count once, unknown ids are skipped.",
+        description="Absent or null: every restaurant in range. All integers or all text; duplicates count once, "
+        "unknown ids are skipped.",
     )
     size: Annotated[int, BeforeValidator(whole_to_int)] = Field(
         20, strict=True, ge=1, le=1_000, description="At most so many restaurants."
     )
     max_dist: float = Field(5_000.0, strict=True, ge=0, le=50_000, allow_inf_nan=False, description="Metres.")
+    at: Moment | None = Field(
+        None,
+        description="The moment, in RFC 3339 with an offset or `Z`, whose hour and weekday by each restaurant's clock "
+        "a model is told that asks for them. Absent or null: now.",
+    )
     sort_dist: bool = Field(False, strict=True, description="Nearest first instead of best first.")
     explain: bool = Field(False, strict=True, description="Adds `meta`, and `features` to each restaurant.")
 
@@ -89,19 +63,24 @@ class RestaurantFeatures(BaseModel):
     """What the ranker was fed for one restaurant, by name.
 
     ``event_ts`` is that of its row; a ``stale`` row was too old to count, and the mean restaurant's features stand in
-    its place.
+    its place. ``time_zone`` is the one whose clock told hour and weekday, null where the model asks for neither.
     """
 
     restaurant: dict[str, float]
     context: dict[str, float]
     event_ts: datetime
     stale: bool
+    time_zone: str | None = None
 
 
 class Recommendation(BaseModel):
-    """One restaurant: ``score`` is a click probability 0..1, ``displacement`` metres from the request's position."""
+    """One restaurant: ``score`` is a click probability 0..1, ``displacement`` metres from the request's position.
 
-    id: int
+    ``id`` is what the data has. Where that is an integer, all of an answer are text if the candidates were, or if the
+    body's ``user_id`` was and an id lies at 2^53 or beyond.
+    """
+
+    id: int | str
     score: float = Field(ge=0, le=1)
     displacement: float = Field(ge=0)
     features: RestaurantFeatures | None = None
@@ -112,6 +91,7 @@ class Counts(BaseModel):
 
     ``asked`` is null where the request named no candidates; ``in_cover`` are those that the store's prefilter returned.
     Where a request without candidates is cut at the nearest, it counts what was read, not all that is in range.
+    ``left_out`` are those that could not be scored or named: their rows lack a time zone, or the text of their id.
     """
 
     asked: int | None
@@ -119,6 +99,7 @@ class Counts(BaseModel):
     in_cover: int
     in_range: int
     scored: int
+    left_out: int
 
 
 class Freshness(BaseModel):
@@ -131,9 +112,10 @@ class Freshness(BaseModel):
 
 
 class Meta(BaseModel):
-    """Why the answer is what it is."""
+    """Why the answer is what it is. ``at`` is the moment that it was asked for."""
 
     model: str
+    at: datetime
     cold_start: bool
     freshness: Freshness
     counts: Counts

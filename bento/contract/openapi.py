@@ -14,7 +14,9 @@ from pydantic import Field
 from pydantic.json_schema import models_json_schema
 
 from bento.contract.errors import CODES, TABLE, refuse, refuse_misconfigured, refuse_overloaded
-from bento.contract.models import ROUTE, USER_ID_SCHEMA, ErrorResponse, RecommendRequest, RecommendResponse, UserId
+from bento.contract.ids import UserId, restaurant_id_schema, restaurant_ids_schema, user_id_schemas
+from bento.contract.models import ROUTE, ErrorResponse, RecommendRequest, RecommendResponse
+from hexbite.ids import IdKind, IdKinds
 
 _Json = dict[str, Any]
 
@@ -57,13 +59,15 @@ _HEADERS: Final[dict[str, _Json]] = {
 }
 _ALWAYS: Final = ("X-Request-Id", "X-Hexbite-Model")
 
+# What ids are where nothing else is known.
+_INTEGERS: Final = IdKinds()
+
 _EXAMPLE: Final = {"latitude": 13.75, "longitude": 100.5, "size": 2, "max_dist": 3000}
-_EXAMPLE_USER: Final = "u00007"
-_EXAMPLE_ANSWER: Final = {
-    "restaurants": [
-        {"id": 4711, "score": 0.8125, "displacement": 412.5},
-        {"id": 1234, "score": 0.7307, "displacement": 1830.25},
-    ]
+_EXAMPLE_USER: Final[dict[IdKind, str]] = {"integer": "u00007", "text": "U1077"}
+_EXAMPLE_ANSWER: Final = ({"score": 0.8125, "displacement": 412.5}, {"score": 0.7307, "displacement": 1830.25})
+_EXAMPLE_IDS: Final[dict[IdKind, tuple[int, int] | tuple[str, str]]] = {
+    "integer": (4711, 1234),
+    "text": ("R4711", "R1234"),
 }
 
 #: Headers of a recommendation that not every one has.
@@ -77,32 +81,40 @@ class RecommendRequestOfUser(RecommendRequest):
 
 
 def document(
-    *, version: str, api_keys: bool = False, unknown_fields: Literal["refuse", "warn"] = "refuse"
+    *,
+    version: str,
+    api_keys: bool = False,
+    unknown_fields: Literal["refuse", "warn"] = "refuse",
+    ids: IdKinds = _INTEGERS,
 ) -> dict[str, Any]:
     """The OpenAPI 3.1 document.
 
-    ``api_keys``: whether a request must carry one. ``unknown_fields``: as in `bento.settings.Settings`.
+    ``api_keys``: whether a request must carry one. ``unknown_fields``: as in `bento.settings.Settings`. ``ids``: what
+    they are to the model that answers.
     """
     user = {
         "name": "user_id",
         "in": "path",
         "required": True,
         "description": "An unknown user gets the mean user's ranking.",
-        "schema": USER_ID_SCHEMA,
-        "example": _EXAMPLE_USER,
+        "schema": user_id_schemas(ids.user)[0],
+        "example": _EXAMPLE_USER[ids.user],
     }
     open_paths: dict[str, _Json] = {
         "/livez": {"get": _plain("live", "The process answers.")},
         "/readyz": {"get": _plain("ready", "The store has what the model needs.", refused=[503])},
     }
     paths: dict[str, _Json] = {
-        ROUTE: {"post": _recommend(RecommendRequestOfUser, {"user_id": _EXAMPLE_USER} | _EXAMPLE)},
-        f"{ROUTE}/{{user_id}}": {"parameters": [user], "post": _recommend(RecommendRequest, _EXAMPLE, refused=[404])},
+        ROUTE: {"post": _recommend(RecommendRequestOfUser, {"user_id": user["example"]} | _EXAMPLE, ids)},
+        f"{ROUTE}/{{user_id}}": {
+            "parameters": [user],
+            "post": _recommend(RecommendRequest, _EXAMPLE, ids, refused=[404]),
+        },
         "/metrics": {"get": _plain("metrics", "Counts and times, in Prometheus' text format.")},
         "/docs.json": {"get": _plain("document", "The contract as an OpenAPI document.", "application/json")},
         "/": {"get": _plain("page", "The contract as a page for people.", "text/html")},
     }
-    components: _Json = {"schemas": _schemas(unknown_fields), "headers": _HEADERS}
+    components: _Json = {"schemas": _schemas(unknown_fields, ids), "headers": _HEADERS}
     if api_keys:
         components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         for operations in paths.values():
@@ -123,7 +135,7 @@ def document(
     }
 
 
-def _schemas(unknown_fields: Literal["refuse", "warn"]) -> dict[str, _Json]:
+def _schemas(unknown_fields: Literal["refuse", "warn"], ids: IdKinds) -> dict[str, _Json]:
     _, definitions = models_json_schema(
         [
             (RecommendRequest, "validation"),
@@ -135,16 +147,31 @@ def _schemas(unknown_fields: Literal["refuse", "warn"]) -> dict[str, _Json]:
     )
     schemas: dict[str, _Json] = definitions["$defs"]
     schemas["ErrorDetail"]["properties"]["code"]["enum"] = list(CODES)
+    # A field of a request that may be absent may be null too.
+    for request, absent in ((RecommendRequest, [{"type": "null"}]), (RecommendRequestOfUser, [])):
+        fields = schemas[request.__name__]["properties"]
+        _put(fields["user_id"], user_id_schemas(ids.user)[1], *absent)
+        _put(fields["candidate_restaurant_ids"], restaurant_ids_schema(ids.restaurant), {"type": "null"})
+    _put(schemas["Recommendation"]["properties"]["id"], restaurant_id_schema(ids.restaurant))
     if unknown_fields == "warn":
         for request in (RecommendRequest, RecommendRequestOfUser):
             del schemas[request.__name__]["additionalProperties"]
     return schemas
 
 
-def _recommend(request: type[RecommendRequest], example: _Json, refused: Iterable[int] = ()) -> _Json:
+def _put(field: _Json, *forms: _Json) -> None:
+    """Let a field have one of some forms: what its type says of both kinds of ids goes."""
+    for word in ("anyOf", "type", "items", "maxItems"):
+        field.pop(word, None)
+    flat = [each for form in forms for each in form.get("anyOf", [form])]
+    field |= {"anyOf": flat} if len(flat) > 1 else flat[0]
+
+
+def _recommend(request: type[RecommendRequest], example: _Json, ids: IdKinds, refused: Iterable[int] = ()) -> _Json:
     """The operation: who asks is told by a path or by the body of ``request``."""
     answers = {200: _answer("Restaurants, best first.", RecommendResponse, *_AT_TIMES)}
-    answers[200]["content"]["application/json"]["example"] = _EXAMPLE_ANSWER
+    ranked = [{"id": id_} | told for id_, told in zip(_EXAMPLE_IDS[ids.restaurant], _EXAMPLE_ANSWER, strict=True)]
+    answers[200]["content"]["application/json"]["example"] = {"restaurants": ranked}
     answers |= {status: _refusal(status) for status in (*_REFUSED, *refused)}
     # Three reasons, one status.
     away = answers[503]["content"]["application/json"]

@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from random import Random
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+from urllib.parse import unquote_to_bytes
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import ValidationError
@@ -36,7 +37,8 @@ from bento.contract.errors import (
     refuse_invalid,
     refuse_overloaded,
 )
-from bento.contract.models import ROUTE, RecommendRequest, parse_user_id
+from bento.contract.ids import path_to_user_id
+from bento.contract.models import ROUTE, RecommendRequest
 from bento.contract.openapi import document
 from bento.contract.page import PAGE_HEADERS, draw
 from bento.edge.admission import Admission
@@ -47,9 +49,11 @@ from bento.telemetry import metrics
 from bento.telemetry.laps import Lap
 from bento.telemetry.logs import log_access
 from bento.telemetry.traces import Traces
-from hexbite.errors import InvalidRequestError
+from hexbite.ids import IdKinds
 
 _HEALTH: Final = frozenset({"/livez", "/readyz", "/healthz"})
+
+_ROUTE: Final = ROUTE[1:].encode()
 
 _JSON: Final = b"application/json"
 
@@ -65,6 +69,9 @@ _random: Final = Random()  # noqa: S311
 
 # Made once: there are many of them when there is no time for any.
 _OVERLOADED: Final = refuse_overloaded()
+
+# What ids are until a model is loaded.
+_INTEGERS: Final = IdKinds()
 
 _Headers = list[tuple[bytes, bytes]]
 
@@ -82,12 +89,14 @@ class Answered(NamedTuple):
 class Lane:
     """What the service puts in place when it starts, and the edge looks at for each request.
 
-    ``recommend`` answers a request of a user, ``model`` speaks where none was asked for, ``draining`` says that this
-    worker is about to end. ``traces`` is what the edge writes to, for the service to close.
+    ``recommend`` answers a request of the user in its path, where it has one, ``model`` speaks where none was asked for
+    and has such ``ids``, ``draining`` says that this worker is about to end. ``traces`` is what the edge writes to, for
+    the service to close.
     """
 
-    recommend: Callable[[RecommendRequest, int], Awaitable[Answered]] | None = None
+    recommend: Callable[[RecommendRequest, str | None], Awaitable[Answered]] | None = None
     model: str = ""
+    ids: IdKinds = _INTEGERS
     draining: bool = False
     traces: Traces | None = None
 
@@ -162,10 +171,13 @@ class Edge:
         self._traces = lane.traces = Traces.from_environment()
         for code in CODES:
             metrics.refusals(code)  # from the first on it counts
-        self._document = document(
-            version=hexbite.__version__, api_keys=bool(self._keys), unknown_fields=settings.unknown_fields
+        self._document = partial(
+            document,
+            version=hexbite.__version__,
+            api_keys=bool(self._keys),
+            unknown_fields=settings.unknown_fields,
         )
-        self._page: tuple[str, str] | None = None
+        self._contract: tuple[tuple[str, IdKinds], dict[str, Any], str] | None = None
         own = (
             ("/metrics", self._tell_metrics, settings.metrics),
             ("/docs.json", self._tell_document, settings.docs),
@@ -241,8 +253,9 @@ class Edge:
         """A recommendation or a refusal."""
         if not self._may(headers):
             return refuse(401)
-        path_user_id = scope["path"][len(ROUTE) + 1 :]
-        if "/" in path_user_id or (not path_user_id and scope["path"] != ROUTE):
+        # As it was sent: a slash that is escaped belongs to an id.
+        route, *segments = scope["raw_path"][1:].split(b"/")
+        if len(segments) > 1 or segments == [b""] or unquote_to_bytes(route) != _ROUTE:
             return refuse(404)
         if scope["method"] != "POST":
             return refuse(405, headers={"allow": "POST"})
@@ -255,7 +268,7 @@ class Edge:
                 if body is None:
                     said = f"the body is larger than {self._settings.max_body_bytes} bytes"
                     return refuse(413, said)
-                return await self._work(body, path_user_id)
+                return await self._work(body, *segments)
         except ClientDisconnect:
             return refuse(400, "the client went away before its body was complete")
         except ValidationError as error:
@@ -267,7 +280,7 @@ class Edge:
                 return refuse(408, said, headers={"connection": "close"})
             return refuse_error(error, request_id.decode())
 
-    async def _work(self, body: bytes, path_user_id: str) -> Answered | Refused:
+    async def _work(self, body: bytes, user_in_path: bytes | None = None) -> Answered | Refused:
         """A recommendation, where there is room for one more: who is slow to send a body takes none."""
         if not self._admission.enter():
             return _OVERLOADED
@@ -275,7 +288,8 @@ class Edge:
         try:
             assert self._lane.recommend is not None
             request = RecommendRequest.model_validate_json(body or b"{}")
-            return await self._lane.recommend(request, _user_id(request, path_user_id))
+            in_path = None if user_in_path is None else path_to_user_id(user_in_path)
+            return await self._lane.recommend(request, in_path)
         finally:
             self._admission.leave(time.perf_counter() - entered)
 
@@ -319,13 +333,19 @@ class Edge:
         return Response(await asyncio.to_thread(metrics.text), media_type=CONTENT_TYPE_LATEST)
 
     async def _tell_document(self) -> Response:
-        return JSONResponse(self._document)
+        return JSONResponse(self._contract_told()[0])
 
     async def _tell_page(self) -> Response:
-        # Once for each model: it takes some milliseconds of a loop that answers others too.
-        if self._page is None or self._page[0] != self._lane.model:
-            self._page = self._lane.model, draw(self._document, self._lane.model)
-        return HTMLResponse(self._page[1], headers=PAGE_HEADERS)
+        return HTMLResponse(self._contract_told()[1], headers=PAGE_HEADERS)
+
+    def _contract_told(self) -> tuple[dict[str, Any], str]:
+        """The document and the page of the model that answers."""
+        # Once for each: it takes some milliseconds of a loop that answers others too.
+        of = self._lane.model, self._lane.ids
+        if self._contract is None or self._contract[0] != of:
+            told = self._document(ids=self._lane.ids)
+            self._contract = of, told, draw(told, self._lane.model)
+        return self._contract[1:]
 
     def _refuse_route(self, scope: Scope) -> Response | None:
         """A refusal of a path or a method that the framework does not have; None for what it has.
@@ -366,18 +386,3 @@ def _is_json(headers: dict[bytes, bytes]) -> bool:
         and headers.get(b"transfer-encoding", b"chunked").strip().lower() == b"chunked"
     )
     return is_plain and headers.get(b"content-type", _JSON).partition(b";")[0].strip().lower() == _JSON
-
-
-def _user_id(request: RecommendRequest, path_user_id: str) -> int:
-    """The user, from the path or the body. Raises InvalidRequestError where neither names one, or they disagree."""
-    if not path_user_id:
-        if request.user_id is None:
-            raise InvalidRequestError("user_id is required, in the path or in the body", "user_id")
-        return request.user_id
-    try:
-        user_id = parse_user_id(path_user_id)
-    except ValueError as error:
-        raise InvalidRequestError(f"user_id in the path {error}", "user_id") from error
-    if request.user_id not in (None, user_id):
-        raise InvalidRequestError("user_id in the body is not the one in the path", "user_id")
-    return user_id

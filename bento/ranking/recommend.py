@@ -9,14 +9,17 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from bento.contract.ids import candidates_to_ids
 from bento.contract.models import RecommendRequest
+from bento.ranking.names import Names
 from bento.telemetry.laps import Clock, Lap, stages_ms
 from db.reading.online import FeatureStore, Snapshot
 from hexbite.artifact import Artifact
 from hexbite.cover import circle_to_intervals
 from hexbite.features import FeatureSchema, Matrix
-from hexbite.geo import Metres, distances_m
+from hexbite.geo import Ids, Metres, distances_m
 from hexbite.ranker import Logits, Scorer, logits_to_scores, nearest, order
+from hexbite.zones import LocalTimes, are_zones, local_times, number_to_zone
 
 # What the store counts event times from.
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
@@ -42,15 +45,19 @@ class Freshness(NamedTuple):
 class Answer(NamedTuple):
     """The response, in the form of `bento.contract.models.RecommendResponse`, and what is to be told of it.
 
-    ``logits`` are those of its restaurants: scores that saturate are alike.
+    ``logits`` are those of its restaurants: scores that saturate are alike. ``at`` is the moment that counted.
+    ``unplaced`` restaurants were left out because their rows name no time zone, ``unnamed`` ones no text of their id.
     """
 
     response: dict[str, Any]
     logits: Logits
+    at: datetime
     truncated: bool
     cold_start: bool
     in_range: int
     freshness: Freshness
+    unplaced: int
+    unnamed: int
     laps: list[Lap]
 
 
@@ -63,15 +70,31 @@ class _Prefiltered(NamedTuple):
     truncated: bool = False
 
 
+class _Placed(NamedTuple):
+    """Of which of N restaurants the zone is known ``(N,)``; of those, the M zones' numbers ``(M,)``, and their time."""
+
+    are_known: npt.NDArray[np.bool_]
+    zones: npt.NDArray[np.float32]
+    local: LocalTimes
+
+
 class Recommender:
     """A model, the store of its features, and the most restaurants that a request without candidates may score.
 
     A row whose event is more than ``max_age_s`` ago counts as missing: such a user is one that is unknown, and such a
-    restaurant stays where it is and is scored by the mean restaurant's features.
+    restaurant stays where it is and is scored by the mean restaurant's features. With ``always_text`` no id is given as
+    an integer.
     """
 
     def __init__(
-        self, tag: str, artifact: Artifact, store: FeatureStore, max_candidates: int, max_age_s: float | None = None
+        self,
+        tag: str,
+        artifact: Artifact,
+        store: FeatureStore,
+        max_candidates: int,
+        max_age_s: float | None = None,
+        *,
+        always_text: bool = False,
     ) -> None:
         self._tag = tag
         self._artifact = artifact
@@ -79,20 +102,32 @@ class Recommender:
         self._store = store
         self._max_candidates = max_candidates
         self._max_age_s = math.inf if max_age_s is None else max_age_s
+        self._names = Names(artifact.schema.ids.restaurant, store.keys, always_text=always_text)
 
     async def answer(self, request: RecommendRequest, user_id: int) -> Answer:
-        """Rank the restaurants in range for one user. Raises what the reads of `FeatureStore` raise."""
+        """Rank the restaurants in range for one user.
+
+        Raises InvalidRequestError where a candidate is not of the model's kind, and what reads of `FeatureStore` raise.
+        """
         schema = self._artifact.schema
         clock = Clock()
+        at = request.at or datetime.now(UTC)
 
         if request.candidate_restaurant_ids is None:
+            candidates = None
             read = await self._read_nearby(request, user_id, clock)
         else:
-            read = await self._read_candidates(request, user_id, request.candidate_restaurant_ids, clock)
+            candidates = candidates_to_ids(request.candidate_restaurant_ids, schema.ids.restaurant)
+            if not isinstance(candidates, list):
+                clock.lap("keys")
+            read = await self._read_candidates(request, user_id, candidates, clock)
         snapshot, kept = read.snapshot, read.in_range
         if read.truncated:
             found = snapshot.restaurants["id"][kept]
             kept = kept[nearest(found, read.distance_m[kept], self._max_candidates)]
+        placed = self._placed(snapshot.restaurants["features"][kept, -1], at) if schema.tells_local_time else None
+        unplaced = 0 if placed is None else len(kept) - len(placed.zones)
+        kept = kept if placed is None else kept[placed.are_known]
         distance_m, restaurants = read.distance_m[kept], snapshot.restaurants[kept]
         ids = restaurants["id"].astype(np.int64)
         clock.lap("distance")
@@ -100,19 +135,26 @@ class Recommender:
         ages_s = snapshot.ages_s(restaurants)
         stale = ages_s > self._max_age_s
         user, is_cold, is_user_stale = self._user(snapshot)
-        features, context = restaurants["features"].astype(np.float32), schema.context_rows(distance_m)
+        features = restaurants["features"].astype(np.float32)[:, : len(schema.restaurant)]
+        context = schema.context_rows(distance_m, None if placed is None else placed.local)
         features[stale] = self._artifact.restaurant_mean
         logits = self._scorer.logits(user, np.concatenate((features, context), axis=1))
         clock.lap("score")
 
         best = order(ids, logits, distance_m, size=request.size, by_distance=request.sort_dist)
+        if self._names.kind == "text":
+            clock.lap("order")
+        names = await self._names.of(ids[best], request, candidates)
+        if unnamed := names.count(None):
+            best = best[[name is not None for name in names]]
+            names = [name for name in names if name is not None]
         logits = logits[best]
         scores = logits_to_scores(logits)
         ranked: list[dict[str, Any]] = [
-            {"id": id_, "score": score, "displacement": metres}
-            for id_, score, metres in zip(ids[best].tolist(), scores.tolist(), distance_m[best].tolist(), strict=True)
+            {"id": name, "score": score, "displacement": metres}
+            for name, score, metres in zip(names, scores.tolist(), distance_m[best].tolist(), strict=True)
         ]
-        clock.lap("order")
+        clock.lap("keys" if self._names.kind == "text" else "order")
 
         response: dict[str, Any] = {"restaurants": ranked}
         if request.explain:
@@ -122,10 +164,12 @@ class Recommender:
                     "context": _named(schema, "context", context[row]),
                     "event_ts": _us_to_time(int(restaurants["event_us"][row])),
                     "stale": bool(stale[row]),
+                    "time_zone": None if placed is None else number_to_zone(int(placed.zones[row])).key,
                 }
             asked = request.candidate_restaurant_ids
             response["meta"] = {
                 "model": self._tag,
+                "at": at,
                 "cold_start": is_cold,
                 "freshness": {
                     "max_feature_age_s": self._max_age_s if math.isfinite(self._max_age_s) else None,
@@ -139,13 +183,22 @@ class Recommender:
                     "in_cover": len(snapshot.restaurants),
                     "in_range": len(read.in_range),
                     "scored": len(kept),
+                    "left_out": unplaced + unnamed,
                 },
                 "stages_ms": stages_ms(clock.laps),
                 "user_features": _named(schema, "user", user),
             }
         oldest_age_s = float(ages_s[best].max()) if len(best) else None
         freshness = Freshness(snapshot.user_age_s(), oldest_age_s, is_user_stale, int(stale.sum()))
-        return Answer(response, logits, read.truncated, is_cold, len(read.in_range), freshness, clock.laps)
+        in_range = len(read.in_range)
+        return Answer(response, logits, at, read.truncated, is_cold, in_range, freshness, unplaced, unnamed, clock.laps)
+
+    def _placed(self, zones: npt.NDArray[np.floating], at: datetime) -> _Placed:
+        """By which clocks a moment is told of N restaurants, by the zones' numbers ``(N,)`` of their rows."""
+        numbers = zones.astype(np.float32)
+        are_known = are_zones(numbers)
+        numbers = numbers[are_known]
+        return _Placed(are_known, numbers, local_times(numbers, at.timestamp()))
 
     def _user(self, snapshot: Snapshot) -> tuple[Matrix, bool, bool]:
         """The user's features ``(U,)``; whether they are the mean user's, and whether because the row is too old."""
@@ -158,24 +211,27 @@ class Recommender:
 
     async def rehearse(self) -> None:
         """Take every way of a request once, with an answer of nothing: statements get prepared, libraries loaded."""
-        for candidates in (None, [0]):
+        for candidates in (None, ["0"]):  # an id of either kind
             nowhere = {"latitude": 0.0, "longitude": 0.0, "max_dist": 1_000.0, "explain": True}
             request = RecommendRequest.model_validate(nowhere | {"candidate_restaurant_ids": candidates})
             await self.answer(request, 0)
         await self._store.candidates(0, [0])
+        if self._names.kind == "text":
+            await self._store.keys.of([0])
         schema = self._artifact.schema
         rows = np.zeros((100, len(schema.restaurant) + len(schema.context)), dtype=np.float32)
         logits_to_scores(self._scorer.logits(self._artifact.user_mean, rows))
 
     async def _read_candidates(
-        self, request: RecommendRequest, user_id: int, asked: list[int], clock: Clock
+        self, request: RecommendRequest, user_id: int, asked: list[int] | Ids, clock: Clock
     ) -> _Prefiltered:
         """Those of the candidates that are in range, by the cheaper of two ways: by id, or by cell and id."""
         position = request.latitude, request.longitude
         passed = self._store.spread.rows_near(*position, request.max_dist)
         if len(asked) * _PASSED_PER_FOUND <= passed:
             clock.lap("cover")
-            snapshot = await self._store.candidates(user_id, asked, count_known=request.explain)
+            few = asked if isinstance(asked, list) else asked.tolist()
+            snapshot = await self._store.candidates(user_id, few, count_known=request.explain)
         else:
             cover = circle_to_intervals(*position, request.max_dist, passed)
             clock.lap("cover")

@@ -17,6 +17,7 @@ from db.access.connections import Connections
 from db.reading.online import FeatureStore
 from hexbite.artifact import Artifact
 from hexbite.errors import HexbiteError
+from hexbite.zones import local_times
 
 # A child of the framework's logger: the same handlers, the same form.
 _log = logging.getLogger("bentoml.hexbite")
@@ -28,9 +29,17 @@ class Served:
     def __init__(self, tag: str, artifact: Artifact, connections: Connections, settings: Settings) -> None:
         self.tag = tag
         self.fingerprint = artifact.schema.fingerprint
+        self.ids = artifact.schema.ids
         self._schema = artifact.schema
         self._store = FeatureStore(connections, artifact.schema)
-        self.recommender = Recommender(tag, artifact, self._store, settings.max_candidates, settings.max_feature_age_s)
+        self.recommender = Recommender(
+            tag,
+            artifact,
+            self._store,
+            settings.max_candidates,
+            settings.max_feature_age_s,
+            always_text=settings.ids == "text",
+        )
         self._rehearsals = connections.most
         self._is_warm = False
         self._unready_reason = "not checked yet"
@@ -45,7 +54,8 @@ class Served:
     async def unready_reason(self, probe: Connections, *, log: bool = True) -> str:
         """Why it cannot answer, asked over connections of its own; empty where it can. A change is logged."""
         try:
-            self._schema.context_rows(np.empty(0))  # raises where a request cannot tell a feature
+            # Raises where a request cannot tell a feature.
+            self._schema.context_rows(np.empty(0), local_times(np.empty(0, dtype=np.float32), 0.0))
             reason, refilled = "", await self._store.check(probe)
             await self._warm()
             if refilled and refilled != self._refilled:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
+from bento.contract.ids import form_of, user_to_id
 from bento.contract.models import RecommendRequest
 from bento.ranking.recommend import Answer
 from bento.ranking.served import Served
@@ -31,26 +32,32 @@ class Shadow:
         self.served = served
         self._task: asyncio.Task[None] | None = None
 
-    def offer(self, request: RecommendRequest, user_id: int, answer: Answer) -> None:
-        """Score the restaurants of an answer, as soon as the answer is on its way."""
+    def offer(self, request: RecommendRequest, user_in_path: str | None, answer: Answer) -> None:
+        """Score the restaurants of an answer, as soon as the answer is on its way.
+
+        The ids of the request and of the answer are what they are to the shadow model; of another kind than its own,
+        they count as a failure.
+        """
         if not answer.response["restaurants"]:
             return
         if self._task is not None and not self._task.done():
             metrics.shadow("dropped").inc()
             return
-        self._task = asyncio.create_task(self._score(request, user_id, answer))
+        self._task = asyncio.create_task(self._score(request, user_in_path, answer))
 
-    async def _score(self, request: RecommendRequest, user_id: int, answer: Answer) -> None:
+    async def _score(self, request: RecommendRequest, user_in_path: str | None, answer: Answer) -> None:
         ranked = answer.response["restaurants"]
         asked = request.model_copy(
             update={
-                "candidate_restaurant_ids": [restaurant["id"] for restaurant in ranked],
+                "candidate_restaurant_ids": form_of([restaurant["id"] for restaurant in ranked]),
                 "size": len(ranked),
+                "at": answer.at,
                 "sort_dist": False,
                 "explain": False,
             }
         )
         try:
+            user_id = user_to_id(user_in_path, request.user_id, self.served.ids.user)
             mine = await self.served.recommender.answer(asked, user_id)
         except Exception as error:  # noqa: BLE001 - nobody waits for it: counted and logged
             metrics.shadow("failed").inc()
@@ -64,7 +71,7 @@ class Shadow:
         metrics.shadow("scored").inc()
 
 
-def overlap(answered: Mapping[int, float], shadowed: Mapping[int, float]) -> float:
+def overlap(answered: Mapping[Any, float], shadowed: Mapping[Any, float]) -> float:
     """The share of the first ten by one model that another has among its first ten; both are logits by id.
 
     Whoever scores as well as the tenth is among the first: who of them comes before whom is no matter of a model. As
@@ -76,6 +83,6 @@ def overlap(answered: Mapping[int, float], shadowed: Mapping[int, float]) -> flo
     return len(agreed) / len(first)
 
 
-def _logits_by_id(answer: Answer) -> dict[int, float]:
+def _logits_by_id(answer: Answer) -> dict[int | str, float]:
     ids = [restaurant["id"] for restaurant in answer.response["restaurants"]]
     return dict(zip(ids, answer.logits.tolist(), strict=True))

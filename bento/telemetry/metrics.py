@@ -48,6 +48,11 @@ _FEATURE_AGE_S: Final = Histogram(
 _STALE_ROWS: Final = Counter(
     "hexbite_stale_rows", "Rows that counted as missing because they were too old.", labelnames=["entity"]
 )
+_ROWS_LEFT_OUT: Final = Counter(
+    "hexbite_rows_left_out",
+    "Restaurants that were left out of an answer because their row lacks what it needs, by the column that says it.",
+    labelnames=["lacks"],
+)
 _CONNECTIONS: Final = Gauge(
     "hexbite_connections",
     "Connections to Postgres of all workers: open, lent to a request, most that there may be.",
@@ -96,6 +101,7 @@ stage_seconds: Final = cache(_STAGE_S.labels)
 refusals: Final = cache(_REFUSALS.labels)
 feature_age_seconds: Final = cache(_FEATURE_AGE_S.labels)
 stale_rows: Final = cache(_STALE_ROWS.labels)
+rows_left_out: Final = cache(_ROWS_LEFT_OUT.labels)
 connections: Final = cache(_CONNECTIONS.labels)
 recommend_seconds: Final = cache(_RECOMMEND_S.labels)
 shadow: Final = cache(_SHADOW.labels)
@@ -103,6 +109,8 @@ shadow: Final = cache(_SHADOW.labels)
 # A series that is not there before its first event makes that event invisible to `rate`.
 for _entity in ("user", "restaurant"):
     stale_rows(_entity)
+for _column in ("time_zone", "restaurant_key"):
+    rows_left_out(_column)
 for _outcome in ("scored", "dropped", "failed"):
     shadow(_outcome)
 

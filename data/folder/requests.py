@@ -53,7 +53,7 @@ _US_PER_S: Final = 1_000_000
 
 
 class Visits(NamedTuple):
-    """N requests with a known outcome: who, where they stood (degrees), how far they would go, where they went, and when.
+    """N requests with a known outcome: who, where they stood (degrees), how far they would go, where they went, when.
 
     ``at_s`` are seconds since 1970, UTC; 0 where the schema asks for no moment.
     """

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from db.access.connections import Connections
 from db.access.session import READER, hidden, quoted
+from db.reading.keys import Keys
 from db.reading.spread import Spread
 from db.statements import SQL
 from hexbite.cover import Intervals
@@ -37,8 +38,9 @@ class Snapshot:
 
     ``user`` ``(U,)`` float32 and its event time ``user_event_us``, both None for an unknown user.
     ``restaurants`` ``(N,)`` records in no order, as they came: big-endian ``id`` int64, ``lat_deg`` and ``lng_deg``
-    float64, ``features`` ``(R,)`` float32, ``event_us`` int64. ``read_us`` is the store's own clock at the read; times
-    are microseconds since 2000. ``known`` is how many candidates exist at all, where that was asked.
+    float64, ``features`` ``(S,)`` float32 as the schema's `stored_restaurant_names`, ``event_us`` int64. ``read_us`` is
+    the store's own clock at the read; times are microseconds since 2000. ``known`` is how many candidates exist at all,
+    where that was asked.
     """
 
     user: Matrix | None
@@ -71,11 +73,12 @@ class FeatureStore:
                 ("id", ">i8"),
                 ("lat_deg", ">f8"),
                 ("lng_deg", ">f8"),
-                ("features", ">f4", (len(schema.restaurant),)),
+                ("features", ">f4", (len(schema.stored_restaurant_names),)),
                 ("event_us", ">i8"),
             ]
         )
         self.spread = Spread(0, None)
+        self.keys = Keys(connections, self._fingerprint)
 
     async def check(self, connections: Connections | None = None) -> tuple[str, ...]:
         """Return where the store can serve the schema: the features that it was loaded with another fill for.
@@ -100,7 +103,8 @@ class FeatureStore:
         return tuple(
             feature.name
             for group in ("user", "restaurant")
-            for feature, loaded in zip(self._schema.group(group), row[f"{group}_fills"], strict=True)
+            # Behind those of a restaurant's features comes none, for its zone.
+            for feature, loaded in zip(self._schema.group(group), row[f"{group}_fills"], strict=False)
             if (None if feature.fill is None else np.float32(feature.fill)) != loaded
         )
 
@@ -116,17 +120,18 @@ class FeatureStore:
         return await self._read("candidates", (user_id, list(set(asked))), asked if count_known else None)
 
     async def candidates_nearby(
-        self, user_id: int, asked: list[int], cover: Intervals, *, count_known: bool = False
+        self, user_id: int, asked: list[int] | Ids, cover: Intervals, *, count_known: bool = False
     ) -> Snapshot:
         """The user and those of the restaurants asked for whose cell lies in the cover: the way to read many."""
         ids = np.array(asked, dtype=np.int64)
+        counted = ids.tolist() if count_known else None
         bits = next((bits for most, bits in _FILTER_BITS if len(asked) <= most), _FILTER_BITS[-1][1])
         arguments = (user_id, *_lists(cover), _ids_to_bits(ids, bits), bits)
-        snapshot = await self._read("candidates_nearby", arguments, asked if count_known else None)
+        snapshot = await self._read("candidates_nearby", arguments, counted)
         # Some that were not asked for share a bit with one that was.
         ids.sort()
         found = snapshot.restaurants["id"].astype(np.int64)
-        meant = ids.take(np.searchsorted(ids, found), mode="clip") == found if asked else np.zeros(0, dtype=np.bool_)
+        meant = ids.take(np.searchsorted(ids, found), mode="clip") == found if len(ids) else np.zeros(0, dtype=np.bool_)
         return replace(snapshot, restaurants=snapshot.restaurants[meant])
 
     async def _read(self, statement: str, arguments: tuple[Any, ...], count_known: list[int] | None = None) -> Snapshot:

@@ -308,6 +308,7 @@ def test_no_label_of_a_metric_and_no_span_takes_a_value_from_a_client(told: Told
         "stage": {"cover", "store", "distance", "score", "order"},
         "reason": {refusal.code for refusal in (*TABLE.values(), OVERLOADED, MISCONFIGURED)},
         "entity": {"user", "restaurant"},
+        "lacks": {"time_zone", "restaurant_key"},
         "state": {"open", "lent", "most"},
         "outcome": {"scored", "dropped", "failed"},
     }

@@ -66,5 +66,5 @@ def live(dsn: str, folder: Path, schema: str = "hexbite") -> list[str]:
     load(dsn, write_town(folder, first=9.0), schema=schema)
     load(dsn, write_town(folder), mode="upsert", schema=schema)
     load(dsn, folder, schema=schema)
-    assert move(dsn, 5, CENTRE[0] + 5e-4, CENTRE[1] + 5e-4, schema=schema) == 1
+    assert move(dsn, 5, CENTRE[0] + 5e-4, CENTRE[1] + 5e-4, schema=schema) == (1, 0)
     return [line for line in status(dsn, schema)[1:] if "registered" not in line]

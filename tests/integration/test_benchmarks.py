@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks import bench_ids
 from tests.benchmarks.bench_prefilter import Effort, measure
 from tests.benchmarks.prefilter_peers import debian_redis
 
@@ -44,3 +45,12 @@ async def test_redis_finds_the_same_restaurants(
         last = await measure(SMALL, server_dsn, None, redis)
     assert "Redis over ours" in capsys.readouterr().out
     assert "prefilter_vs_postgis - prefilter_vs_redis -" not in last
+
+
+@pytest.mark.slow
+def test_text_candidates_are_asked_for_beside_integers(fresh_database: str, tmp_path: Path) -> None:
+    bench_ids.fill(fresh_database, 2_000)
+    with bench_ids.served(fresh_database, tmp_path, workers=1) as urls:
+        found = bench_ids.in_turn(urls, 2_000, candidates=100, pairs=2, seconds=0.2)
+    assert {kind: len(rates) for kind, rates in found.items()} == {"integer": 2, "text": 2}
+    assert all(rate > 0 for rates in found.values() for rate in rates)

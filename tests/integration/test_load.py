@@ -488,7 +488,7 @@ def test_a_moved_restaurant_has_its_new_cell_in_every_schema_and_its_features_ke
     load(migrated_database, folder)
     load(migrated_database, write(tmp_path / "wider", users=users(2, z=[1, 2]), restaurants=restaurants()))
     changed_by_hand(migrated_database, *AGED)
-    assert move(migrated_database, 3, -33.86, 151.2) == 2
+    assert move(migrated_database, 3, -33.86, 151.2) == (2, 0)
     with psycopg.connect(migrated_database) as connection:
         places = connection.execute(
             "SELECT latitude, h3_cell, event_ts FROM restaurants WHERE restaurant_id = 3"

@@ -190,7 +190,7 @@ def test_a_loader_changes_no_definition_and_no_schema(loader: str) -> None:
 
 
 def test_a_loader_loads_moves_and_asks_for_the_status(loader: str, tmp_path: Path) -> None:
-    assert move(loader, 3, -33.86, 151.2) == 1
+    assert move(loader, 3, -33.86, 151.2) == (1, 0)
     changed = write(tmp_path / "data", users=users(50, b=[99] * 50), restaurants=restaurants())
     for mode in ("upsert", "replace"):
         command = [sys.executable, "-m", "db", "load", str(changed), "--mode", mode]

@@ -1,7 +1,6 @@
 """From a data folder to a stored model, by the commands that a person types."""
 
 import json
-import json
 import shutil
 from dataclasses import replace
 from html.parser import HTMLParser

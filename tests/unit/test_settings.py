@@ -40,6 +40,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, environment: Mapping[str, str]) -> 
         ("HEXBITE_SPLIT_SHARE", ["-0.1", "1.1", "nan", "half"]),
         ("HEXBITE_MAX_CANDIDATES", ["0", "1000001", "1.5", "many"]),
         ("HEXBITE_UNKNOWN_FIELDS", ["ignore"]),
+        ("HEXBITE_IDS", ["integer", "string", "TEXT"]),
         ("HEXBITE_MAX_FEATURE_AGE_S", ["0", "-1", "nan", "1h"]),
         ("HEXBITE_REQUEST_TIMEOUT_S", ["0", "61", "nan", "1s"]),
         ("HEXBITE_CONNECTIONS", ["0", "101", "eight"]),

@@ -29,6 +29,27 @@ DROP INDEX CONCURRENTLY IF EXISTS restaurants_by_key;
 
 CREATE UNIQUE INDEX CONCURRENTLY restaurants_by_key ON restaurants (restaurant_key, schema_id) WHERE restaurant_key IS NOT NULL;
 
+-- The hint names a restaurant as the company does, in words of a shell.
+CREATE OR REPLACE FUNCTION refuse_stale_cell() RETURNS trigger
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    id text := coalesce(OLD.restaurant_key, OLD.restaurant_id::text);
+BEGIN
+    IF current_setting('hexbite.cells_are_computed', true) = 'on' THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'restaurant % would have a stale h3_cell: latitude, longitude and h3_cell change together', id
+        USING ERRCODE = 'check_violation',
+              TABLE = TG_TABLE_NAME,
+              COLUMN = 'h3_cell',
+              HINT = format('python -m db move %s%s %s %s',
+                            CASE WHEN id ~ '^-[^0-9]' THEN '-- ' END,
+                            CASE WHEN id ~ '^[A-Za-z0-9_.:/-]+$' THEN id
+                                 ELSE $q$'$q$ || replace(id, $q$'$q$, $q$'"'"'$q$) || $q$'$q$ END,
+                            NEW.latitude, NEW.longitude);
+END
+$$;
+
 COMMENT ON COLUMN users.user_key IS 'The company''s own id, of which user_id is the hash; NULL where ids are integers.';
 
 COMMENT ON COLUMN restaurants.restaurant_key IS
