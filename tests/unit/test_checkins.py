@@ -11,8 +11,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from data.checkins import Protocol, write_checkins
-from data.history import SCHEMA
+from data.log.features.history import SCHEMA
+from data.log.map import CHECKINS_MAP, fill_checkins_map
+from data.log.write import write_log
 from hexbite.errors import DataError
 from hexbite.features import Feature
 from hexbite.geo import distances_m
@@ -49,11 +50,22 @@ def write(path: Path, lines: list[str]) -> Path:
 
 
 def imported(tmp_path: Path, checkins: list[str], venues: list[str] | None = None, **options: Any) -> Path:
+    """``options``: ``split``, ``max_age_h``, ``radius_m``, ``negatives``, ``seed``, ``strict``."""
     source = write(tmp_path / "checkins.tsv", checkins)
     named = None if venues is None else write(tmp_path / "venues.tsv", venues)
-    strict = options.pop("strict", False)
-    write_checkins(source, tmp_path / "out", venues=named, protocol=Protocol(**options), strict=strict)
-    return tmp_path / "out"
+    return import_files(source, tmp_path / "out", named, **options)
+
+
+def import_files(checkins: Path, out: Path, venues: Path | None, **options: Any) -> Path:
+    tables: dict[str, Any] = {"seed": options.get("seed", 0)}
+    if "split" in options:
+        tables["split"] = {"at": options["split"]}
+    if "max_age_h" in options:
+        tables["standing"] = {"max_age_h": options["max_age_h"]}
+    drawn = {"count": options.get("negatives", 20), "radius_m": options.get("radius_m", 2_000)}
+    asked = fill_checkins_map(checkins, venues, tables | {"negatives": drawn})
+    write_log(asked, out, path=CHECKINS_MAP, strict=options.get("strict", False))
+    return out
 
 
 def test_the_five_artifacts_are_written_and_described(tmp_path: Path) -> None:
@@ -74,7 +86,8 @@ def test_the_five_artifacts_are_written_and_described(tmp_path: Path) -> None:
             assert declared is not None or values.null_count() == 0
             expected = values.mean() if declared is None else declared
             assert feature["fill"] == pytest.approx(expected, rel=1e-3, abs=1e-5)
-    assert [(feature["name"], feature["fill"]) for feature in schema["context"]] == [("distance_m", 2_000.0)]
+    context = [(feature["name"], feature["fill"]) for feature in schema["context"]]
+    assert context == [("distance_m", 2_000.0), ("hour", None), ("weekday", None)]
 
 
 def test_nothing_after_the_split_reaches_a_feature_or_a_train_row(tmp_path: Path) -> None:
@@ -91,7 +104,7 @@ def test_nothing_after_the_split_reaches_a_feature_or_a_train_row(tmp_path: Path
         for i in range(1, 900)
     ]
     other = imported(tmp_path / "b", past + future, venues, split=split)
-    for name in (*TABLES, "train/train_00.parquet"):
+    for name in (*TABLES, "train/train_0000.parquet"):
         assert (whole / name).read_bytes() == (other / name).read_bytes()
     assert (whole / "requests.parquet").read_bytes() != (other / "requests.parquet").read_bytes()
     last = pl.read_parquet(whole / TABLES[0])["event_ts"].max()
@@ -153,7 +166,7 @@ def test_the_same_seed_draws_the_same_negatives(tmp_path: Path) -> None:
     checkins, venues = town()
 
     def read(seed: int) -> bytes:
-        return (imported(tmp_path, checkins, venues, seed=seed) / "train" / "train_00.parquet").read_bytes()
+        return (imported(tmp_path, checkins, venues, seed=seed) / "train" / "train_0000.parquet").read_bytes()
 
     first = read(seed=1)
     assert read(seed=1) == first
@@ -166,54 +179,86 @@ def test_gzip_windows_line_ends_and_no_venues_give_the_same_world(tmp_path: Path
     expected = [(plain / name).read_bytes() for name in (*TABLES, "requests.parquet")]
     packed = tmp_path / "packed.tsv.gz"
     packed.write_bytes(gzip.compress(("\ufeff" + "\r\n".join(checkins) + "\r\n\r\n").encode()))
-    write_checkins(packed, tmp_path / "out", venues=None, protocol=Protocol())
+    import_files(packed, tmp_path / "out", None)
     assert [(tmp_path / "out" / name).read_bytes() for name in (*TABLES, "requests.parquet")] == expected
 
 
 DIRTY = {
-    "short rows": ["7\t2026-01-01T00:00:00Z\t1.0", "7"],
-    "unparsable user ids": [line("bob", START, *TOWN, 1_001)],
-    "unparsable times": [line(7, "yesterday", *TOWN, 1_001), line(7, "", *TOWN, 1_001)],
-    "unparsable coordinates": [line(7, START, "north", 1, 1_001), line(7, START, "nan", 1, 1_001)],
-    "unparsable venue ids": [line(7, START, *TOWN, "the bar")],
-    "coordinates out of range": [line(7, START, 91, 0, 1_001), line(7, START, 0, 181, 1_001)],
-    "coordinates that wander": [line(7, START, TOWN[0] + 1, TOWN[1], 1_001)],
-    "rows with surplus fields (ignored)": ["7" + town()[0][0].removeprefix("0") + "\tmore"],
+    "null or unparsable times": [line(7, "yesterday", *TOWN, 1_001), line(7, "", *TOWN, 1_001)],
+    "null or faulty user ids": [line("", START, *TOWN, 1_001)],
+    "null or faulty restaurant ids": [line(7, START, *TOWN, ""), line(7, START, *TOWN, "0" * 32)],
+    "at a time far from all others": [line(0, "2062-01-01T00:00:00Z", *TOWN, 1_001)],
+    "the same as an earlier row": town()[0][:25],
 }
 
 
 @pytest.mark.parametrize("kind", DIRTY)
 def test_dirty_rows_are_counted_by_kind_and_fatal_only_where_that_is_asked(tmp_path: Path, kind: str) -> None:
     checkins, venues = town()
+    plain = (imported(tmp_path, checkins, venues) / TABLES[0]).read_bytes()
     out = imported(tmp_path, checkins + DIRTY[kind], venues)
-    assert json.loads((out / "source.json").read_text())["dirty"]["checkins"] == {kind: len(DIRTY[kind])}
+    source = json.loads((out / "source.json").read_text())
+    assert source["dirty"] == {f"events {kind}": len(DIRTY[kind])}
+    assert sum(source["rows"].values()) == source["events"] == len(checkins) + len(DIRTY[kind])
+    assert (out / TABLES[0]).read_bytes() == plain
     before = (out / "source.json").read_bytes()
     with pytest.raises(DataError, match="--strict"):
         imported(tmp_path, checkins + DIRTY[kind], venues, strict=True)
     assert (out / "source.json").read_bytes() == before
 
 
-def test_a_repeated_row_counts_once(tmp_path: Path) -> None:
+WANDERING = {
+    "events whose restaurant_latitude, restaurant_longitude are none": [
+        line(0, START, "north", 1, 1_001),
+        line(0, START, 91, 0, 1_001),
+        line(0, START, 0, 0, 1_001),
+    ],
+    "events more than 500 m from their restaurant's place": [line(0, START, TOWN[0] + 1, TOWN[1], 1_001)],
+}
+
+
+@pytest.mark.parametrize("note", WANDERING)
+def test_coordinates_that_are_none_or_wander_are_told_and_the_venues_place_is_used(tmp_path: Path, note: str) -> None:
     checkins, venues = town()
-    plain = (imported(tmp_path, checkins, venues) / TABLES[0]).read_bytes()
-    out = imported(tmp_path, checkins + checkins[:25], venues)
-    assert json.loads((out / "source.json").read_text())["dirty"]["checkins"] == {"duplicates": 25}
-    assert (out / TABLES[0]).read_bytes() == plain
+    out = imported(tmp_path, checkins + WANDERING[note], venues)
+    source = json.loads((out / "source.json").read_text())
+    assert source["notes"][note] == source["dirty"][note] == len(WANDERING[note])
+    placed = pl.read_parquet(out / TABLES[1]).filter(restaurant_id=1_001)
+    assert placed["latitude"].item() == float(venues[1].split("\t")[2])
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "no usable check-in"),
-        (b"nothing\n", "no usable check-in"),
+        (b"", "is empty"),
+        (b"nothing\n", "field|column"),
         (gzip.compress(b"1\t2026-01-01T00:00:00Z\t1\t1\t1\n" * 1000)[:-20], "cut off"),
+        (b"1\tyesterday\t1\t1\t1\n", "no usable|no row|can be used"),
     ],
 )
 def test_a_file_without_anything_to_use_is_an_error_that_names_it(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "checkins.tsv").write_bytes(content)
-    with pytest.raises(DataError, match=rf"checkins\.tsv.*{said}"):
-        write_checkins(tmp_path / "checkins.tsv", tmp_path / "out", venues=None, protocol=Protocol())
-    assert not (tmp_path / "out").exists()
+    with pytest.raises(DataError, match=rf"checkins\.tsv.*({said})"):
+        import_files(tmp_path / "checkins.tsv", tmp_path / "out", None)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkins.tsv"]
+
+
+def test_places_lie_at_the_lower_median_of_their_check_ins_where_no_venue_file_says(tmp_path: Path) -> None:
+    checkins, _ = town()
+    out = imported(tmp_path, [*checkins, line(0, START, TOWN[0] + 0.01, TOWN[1], 1_001)])
+    rows = [row.split("\t") for row in checkins if row.endswith("\t1001")]
+    placed = pl.read_parquet(out / TABLES[1]).filter(restaurant_id=1_001)
+    assert placed["latitude"].item() == float(rows[0][2])
+
+
+def test_rows_of_a_visit_lie_together_and_the_choice_is_nowhere_by_its_place(tmp_path: Path) -> None:
+    out = imported(tmp_path, *town())
+    rows = pl.read_parquet(out / "train" / "*.parquet")
+    starts = rows["list"].rle()
+    assert len(starts) == rows["list"].n_unique()
+    first = rows.group_by("list", maintain_order=True).agg(pl.col("click").first(), pl.len()).filter(pl.col("len") > 10)
+    assert 0.01 < first["click"].mean() < 0.2
+    assert (rows.group_by("list").agg(pl.col("click").sum())["click"] == 1).all()
 
 
 def test_the_documented_features_are_the_ones_that_are_written() -> None:
@@ -224,6 +269,7 @@ def test_the_documented_features_are_the_ones_that_are_written() -> None:
         stem, number = first.rsplit("_", 1) if last else (first, "0")
         names = [f"{stem}_{n:02}" for n in range(int(number), int(last[-2:]) + 1)] if last else [first]
         told += [
-            Feature(name, None if missing in ("mean", "radius") else float(missing), description) for name in names
+            Feature(name, None if missing in ("mean", "radius", "none") else float(missing), description)
+            for name in names
         ]
     assert told == [*SCHEMA.user, *SCHEMA.restaurant, *SCHEMA.context]

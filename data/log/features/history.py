@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from data.log.features.taste import factorize_taste
+from data.log.features.taste import Taste, factorize_taste
 from hexbite.features import DISTANCE_M, HOUR, WEEKDAY, Feature, FeatureSchema
 
 Values = npt.NDArray[np.float64]
@@ -118,9 +118,7 @@ def make_tables(
 
     pairs, counts = np.unique(user * sizes[1] + restaurant, return_counts=True)
     pair_user, pair_restaurant = pairs // sizes[1], pairs % sizes[1]
-    taste = factorize_taste(
-        pair_user, pair_restaurant, counts, users=sizes[0], places=sizes[1], width=TASTE_WIDTH, seed=seed
-    )
+    taste = _factorize(pair_user, pair_restaurant, counts, sizes, seed)
 
     age_days = (split_us - time_us) / _US_PER_DAY
     solar_us = time_us + lngs[restaurant] / 15 * _US_PER_HOUR
@@ -159,6 +157,15 @@ def make_tables(
         _table(of_users, SCHEMA.names("user"), user, time_us),
         _table(of_restaurants, SCHEMA.names("restaurant"), restaurant, time_us),
     )
+
+
+def _factorize(user: Indices, place: Indices, visits: Indices, sizes: tuple[int, int], seed: int) -> Taste:
+    """Taste of all, from those who have a choice alone: the others must not change a digit of it."""
+    (users, user), (places, place) = (np.unique(numbers, return_inverse=True) for numbers in (user, place))
+    found = factorize_taste(user, place, visits, users=len(users), places=len(places), width=TASTE_WIDTH, seed=seed)
+    taste = Taste(*(np.full((size, TASTE_WIDTH), np.nan) for size in sizes))
+    taste.users[users], taste.places[places] = found
+    return taste
 
 
 def declare_fills(features: tuple[Feature, ...], table: pl.DataFrame) -> tuple[Feature, ...]:

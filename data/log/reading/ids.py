@@ -31,7 +31,9 @@ def infer_kind(sheet: Sheet, key: str, column: str) -> IdKind:
     if dtype == pl.String or isinstance(dtype, pl.Enum | pl.Categorical):
         text = sheet.text(column)
         is_integer = text.str.contains(_CANONICAL) & text.cast(pl.Int64, strict=False).is_not_null()
-        told = sheet.frame.select(all=is_integer.all(), count=text.count()).collect(engine="streaming")
+        told = sheet.frame.select(all=is_integer.filter(text.is_not_null()).all(), count=text.count()).collect(
+            engine="streaming"
+        )
         return "integer" if told.item(0, "all") and told.item(0, "count") else "text"
     raise sheet.fault(key, column, f"ids are integers or text, not {dtype}")
 
