@@ -192,7 +192,7 @@ def _id_kinds(entry: Any) -> IdKinds:
     if (
         not isinstance(entry, Mapping)
         or not set(entry) <= set(IdKinds._fields)
-        or not set(entry.values()) <= set(kinds)
+        or any(kind not in kinds for kind in entry.values())
     ):
         raise SchemaError(f'"ids" says of user and restaurant whether they are "integer" or "text", not {entry!r}')
     return IdKinds(**entry)

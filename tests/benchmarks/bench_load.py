@@ -21,7 +21,7 @@ def main() -> None:
     asked = arguments.parse_args()
     with tempfile.TemporaryDirectory(prefix="hexbite-bench-") as scratch:
         folder = Path(scratch) / "world"
-        write_world(folder, Sizes(asked.users, asked.restaurants, 1, 1, 0), seed=0)
+        write_world(folder, Sizes(asked.users, asked.restaurants, 1_000, 1_000, 0), seed=0)
         server = EmbeddedServer(Path(scratch) / "home")
         dsn = server.ensure_running()
         try:
