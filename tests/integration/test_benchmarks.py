@@ -2,6 +2,7 @@
 
 from contextlib import AsyncExitStack
 
+from tests.benchmarks.bench_log import measure
 from tests.benchmarks.bench_prefilter import CUT, NARROW_M, Ours, check, drawn_points, in_turn
 from tests.benchmarks.prefilter_peers import World
 
@@ -17,3 +18,10 @@ async def test_the_read_of_a_neighbourhood_is_right_and_timed(fresh_database: st
         (timing,) = await in_turn(ways, points, passes=2)
     assert len(timing.ms) == 2 * len(points)
     assert timing.found > 0
+
+
+def test_an_import_is_timed_beside_the_same_joins_in_duckdb_which_finds_the_same_rows() -> None:
+    figures = measure(20_000, users=500, restaurants=100, pairs=1).split()
+    told = dict(zip(figures[::2], map(float, figures[1::2]), strict=True))
+    assert told["events"] > 19_000
+    assert min(told.values()) > 0
