@@ -38,12 +38,14 @@ CREATE TEMP TABLE pairs AS
     FROM (SELECT DISTINCT * FROM events) GROUP BY user, request, restaurant
     HAVING bool_or(event = 'impression');
 CREATE TEMP TABLE lists AS
-    SELECT user, request, min(ts) AS moment, bool_or(click) AS chosen, count(*) AS items FROM pairs GROUP BY user, request;
+    SELECT user, request, min(ts) AS moment, bool_or(click) AS chosen, count(*) AS items
+    FROM pairs GROUP BY user, request;
 CREATE TEMP TABLE rows AS
-    SELECT pairs.user AS user_id, restaurant AS restaurant_id, pairs.click::TINYINT AS click, pairs.request AS list, lists.moment AS time,
-           rank AS position,
+    SELECT pairs.user AS user_id, restaurant AS restaurant_id, pairs.click::TINYINT AS click, pairs.request AS list,
+           lists.moment AS time, rank AS position,
            (2 * 6371008.8 * asin(least(1, sqrt(
-               sin(radians(restaurants.lat - pairs.lat) / 2) ** 2 + cos(radians(restaurants.lat)) * cos(radians(pairs.lat))
+               sin(radians(restaurants.lat - pairs.lat) / 2) ** 2
+               + cos(radians(restaurants.lat)) * cos(radians(pairs.lat))
                * sin(radians(restaurants.lng - pairs.lng) / 2) ** 2))))::FLOAT AS distance_m,
            hour(lists.moment)::TINYINT AS hour, (isodow(lists.moment) - 1)::TINYINT AS weekday,
            lists.moment >= (SELECT moment FROM split) AS is_test
@@ -112,7 +114,8 @@ def measure(events: int, *, users: int, restaurants: int, pairs: int) -> str:
     middle = {key: statistics.median(one[key] for one in ours) for key in ours[0]}
     ratio = statistics.median(b["seconds"] / a["seconds"] for a, b in zip(ours, theirs, strict=True))
     return (
-        f"events {drawn} read_events_per_s {drawn / middle['reading']:.0f} rest_events_per_s {drawn / middle['rest']:.0f} "
+        f"events {drawn} read_events_per_s {drawn / middle['reading']:.0f} "
+        f"rest_events_per_s {drawn / middle['rest']:.0f} "
         f"events_per_s {drawn / middle['seconds']:.0f} peak_rss_gib {middle['peak_gib']:.2f} "
         f"duckdb_peak_rss_gib {statistics.median(one['peak_gib'] for one in theirs):.2f} duckdb_ratio {ratio:.2f}"
     )
