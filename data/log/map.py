@@ -56,7 +56,7 @@ class Clock(BaseModel):
     zone: str | None = None
 
     @model_validator(mode="after")
-    def _says_one_thing(self) -> Self:
+    def _has_one_clock(self) -> Self:
         if self.unit is not None and (self.format is not None or self.zone is not None):
             raise ValueError("unit is for numbers since 1970 in UTC: give no format and no zone beside it")
         return self

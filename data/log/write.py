@@ -166,10 +166,11 @@ def _zones(
     if asked.restaurants is not None and asked.restaurants.time_zone is not None and restaurants.sheet is not None:
         told = restaurants.rows.select(restaurants.sheet.text(asked.restaurants.time_zone).str.strip_chars())
         known = available_names()
-        names = [name if name in known else None for name in told.to_series().to_list()]
-        faulty = sum(name is None for name in names)
-        if faulty:
-            restaurants.faults["zones null or unknown, told by position"] = faulty
+        texts = told.to_series().to_list()
+        names = [name if name in known else None for name in texts]
+        restaurants.faults["unknown zones, told by position"] = sum(
+            name is None and text is not None for name, text in zip(names, texts, strict=True)
+        )
     open_ = np.flatnonzero(is_placed & np.array([name is None for name in names]))
     for row, name in zip(open_.tolist(), positions_to_zones(lats[open_], lngs[open_]), strict=True):
         names[row] = name
@@ -187,7 +188,7 @@ def _write_clicks(
                 writer.add(listed)
                 clicks.append(listed.clicks)
                 requests.append(listed.requests)
-                ids.append(np.unique(listed.ids[listed.ids % 2 == 0]))
+                ids.append(listed.ids[listed.ids % 2 == 0])
             else:
                 visits.append(find_visits(events, world, tally))
             advance(len(events))
@@ -203,7 +204,8 @@ def _write_clicks(
     writer.close()
     if ids:
         all_ids = np.sort(np.concatenate(ids))
-        tally.note("list ids that two people share", int(np.count_nonzero(all_ids[1:] == all_ids[:-1])), dirty=True)
+        shared = np.unique(all_ids[1:][all_ids[1:] == all_ids[:-1]])
+        tally.note("list ids that two people share", len(shared), dirty=True)
     for name in (TRAIN, TEST):
         if not writer.rows[name]:
             found_ = ", ".join(f"{count:,} {what}" for what, count in tally.told().items())

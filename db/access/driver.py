@@ -35,6 +35,7 @@ _OUTRANKED: Final = ("datestyle", "timezone")
 _MENDED: Final[dict[type[psycopg.Error], str]] = {
     psycopg.errors.UndefinedTable: "the feature store has no tables yet; run: python -m db upgrade",
     psycopg.errors.UndefinedFunction: "the feature store has old tables; run: python -m db upgrade",
+    psycopg.errors.UndefinedColumn: "the feature store has old tables; run: python -m db upgrade",
     psycopg.errors.LockNotAvailable: "another session holds a lock that is needed here; try again when it is done",
     psycopg.errors.DeadlockDetected: "another session wrote the same rows at the same time; try again",
     psycopg.errors.InsufficientPrivilege: "the store's user may not do that",

@@ -30,7 +30,7 @@ CREATE TEMP TABLE restaurants AS SELECT restaurant, lat, lng FROM '{folder}/rest
 CREATE TEMP TABLE events AS
     SELECT events.* FROM '{folder}/events/*.parquet' events
     JOIN '{folder}/users.parquet' users USING (user) JOIN restaurants USING (restaurant);
-CREATE TEMP TABLE split AS SELECT quantile_disc(ts, 0.8) AS at FROM events WHERE event = 'order';
+CREATE TEMP TABLE split AS SELECT quantile_disc(ts, 0.8) AS moment FROM events WHERE event = 'order';
 CREATE TEMP TABLE pairs AS
     SELECT user, request, restaurant, min(ts) FILTER (event = 'impression') AS ts, any_value(rank) AS rank,
            any_value(lat) AS lat, any_value(lng) AS lng,
@@ -38,15 +38,17 @@ CREATE TEMP TABLE pairs AS
     FROM (SELECT DISTINCT * FROM events) GROUP BY user, request, restaurant
     HAVING bool_or(event = 'impression');
 CREATE TEMP TABLE lists AS
-    SELECT user, request, min(ts) AS at, bool_or(click) AS chosen, count(*) AS items FROM pairs GROUP BY user, request;
+    SELECT user, request, min(ts) AS moment, bool_or(click) AS chosen, count(*) AS items
+    FROM pairs GROUP BY user, request;
 CREATE TEMP TABLE rows AS
-    SELECT pairs.user AS user_id, restaurant AS restaurant_id, pairs.click::TINYINT AS click, request AS list, lists.at AS time,
-           rank AS position,
+    SELECT pairs.user AS user_id, restaurant AS restaurant_id, pairs.click::TINYINT AS click, pairs.request AS list,
+           lists.moment AS time, rank AS position,
            (2 * 6371008.8 * asin(least(1, sqrt(
-               sin(radians(restaurants.lat - pairs.lat) / 2) ** 2 + cos(radians(restaurants.lat)) * cos(radians(pairs.lat))
+               sin(radians(restaurants.lat - pairs.lat) / 2) ** 2
+               + cos(radians(restaurants.lat)) * cos(radians(pairs.lat))
                * sin(radians(restaurants.lng - pairs.lng) / 2) ** 2))))::FLOAT AS distance_m,
-           hour(lists.at)::TINYINT AS hour, (isodow(lists.at) - 1)::TINYINT AS weekday,
-           lists.at >= (SELECT at FROM split) AS is_test
+           hour(lists.moment)::TINYINT AS hour, (isodow(lists.moment) - 1)::TINYINT AS weekday,
+           lists.moment >= (SELECT moment FROM split) AS is_test
     FROM pairs JOIN lists ON lists.user = pairs.user AND lists.request = pairs.request
     JOIN restaurants USING (restaurant) WHERE lists.chosen AND lists.items > 1;
 COPY (SELECT * EXCLUDE is_test FROM rows WHERE NOT is_test ORDER BY list)
@@ -113,7 +115,8 @@ def measure(events: int, *, users: int, restaurants: int, pairs: int) -> str:
     middle = {key: statistics.median(one[key] for one in ours) for key in ours[0]}
     ratio = statistics.median(b["seconds"] / a["seconds"] for a, b in zip(ours, theirs, strict=True))
     return (
-        f"events {drawn} read_events_per_s {drawn / middle['reading']:.0f} rest_events_per_s {drawn / middle['rest']:.0f} "
+        f"events {drawn} read_events_per_s {drawn / middle['reading']:.0f} "
+        f"rest_events_per_s {drawn / middle['rest']:.0f} "
         f"events_per_s {drawn / middle['seconds']:.0f} peak_rss_gib {middle['peak_gib']:.2f} "
         f"duckdb_peak_rss_gib {statistics.median(one['peak_gib'] for one in theirs):.2f} duckdb_ratio {ratio:.2f}"
     )

@@ -221,7 +221,8 @@ def test_the_commands_take_the_schema_from_the_environment(fresh_database: str, 
 async def test_a_store_from_before_moves_out_of_public_with_all_that_it_holds(
     server_dsn: str, fresh_database: str, tmp_path: Path, revision: str
 ) -> None:
-    migrate.upgrade(fresh_database, "0004", schema="public")
+    # Loads are written for the newest tables.
+    migrate.upgrade(fresh_database, schema="public")
     load(fresh_database, write_town(tmp_path / "data"), schema="public")
     migrate.downgrade(fresh_database, revision, schema="public")
     run(fresh_database, "CREATE TABLE public.theirs ()")
@@ -248,8 +249,9 @@ async def test_a_store_from_before_moves_out_of_public_with_all_that_it_holds(
 async def test_code_from_before_reads_on_through_the_move_where_its_path_leads_to_both_places(
     fresh_database: str, tmp_path: Path
 ) -> None:
-    migrate.upgrade(fresh_database, "0004", schema="public")
+    migrate.upgrade(fresh_database, schema="public")
     load(fresh_database, write_town(tmp_path / "data"), schema="public")
+    migrate.downgrade(fresh_database, "0004", schema="public")
     reader = await asyncpg.connect(fresh_database, server_settings={"search_path": "hexbite, public"})
     prepared = await reader.prepare(SQL["candidates"])
 

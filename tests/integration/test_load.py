@@ -509,8 +509,9 @@ def test_a_store_without_tables_with_old_ones_or_away_is_an_error_that_says_so(
 ) -> None:
     with pytest.raises(StoreError, match="no tables yet; run: python -m db upgrade"):
         load(fresh_database, folder)
-    upgrade(fresh_database, "0002")
-    with pytest.raises(StoreError, match="old tables; run: python -m db upgrade"):
-        load(fresh_database, folder)
+    for old in ("0002", "0006"):
+        upgrade(fresh_database, old)
+        with pytest.raises(StoreError, match="old tables; run: python -m db upgrade"):
+            load(fresh_database, folder)
     with pytest.raises(StoreUnavailable, match="cannot be reached"):
         load("postgresql://127.0.0.1:1/none", folder)

@@ -1,0 +1,90 @@
+"""A map is read whole or refused in words that name table, key and file."""
+
+from pathlib import Path
+
+import pytest
+
+from data.log.map import CHECKINS_MAP, Map, read_map
+from hexbite.errors import DataError
+
+GOOD = """
+[users]
+path = "customers.csv"
+id = "customer_id"
+[users.features]
+age = { kind = "number", fill = "mean" }
+[restaurants]
+path = "merchants/"
+id = "merchant_id"
+latitude = "lat"
+longitude = "lng"
+[restaurants.features]
+price = { kind = "number" }
+[events]
+path = "events/"
+user = "customer_id"
+restaurant = "merchant_id"
+time = "ts"
+"""
+
+
+def read(tmp_path: Path, text: str) -> Map:
+    (tmp_path / "map.toml").write_text(text)
+    return read_map(tmp_path / "map.toml")
+
+
+def test_a_short_map_and_the_one_that_ships_are_read(tmp_path: Path) -> None:
+    asked = read(tmp_path, GOOD)
+    assert asked.split.test == 0.2
+    assert not asked.events.shows
+    assert read_map(CHECKINS_MAP).history
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('time = "ts"', "", r"\[events\] time: is wanted"),
+        (
+            'time = "ts"',
+            'time = "ts"\nlabels = ["order"]',
+            r"\[events\] labels: is no key of a map; did you mean label",
+        ),
+        ('time = "ts"', 'time = "ts"\n[splitt]\ntest = 0.1', r"splitt: is no key of a map; did you mean split"),
+        ('time = "ts"', 'time = "ts"\nlabel = ["order"]', r"\[events\].*name it, as kind"),
+        ('time = "ts"', 'time = "ts"\nkind = "k"', r"\[events\].*label is wanted"),
+        ('time = "ts"', 'time = "ts"\nkind = "k"\nlabel = ["a"]\nshown = ["a"]', r"a is named twice"),
+        ('time = "ts"', 'time = "ts"\nchosen = "c"\nkind = "k"\nlabel = ["a"]', r"chosen says it of each row"),
+        ('time = "ts"', 'time = "ts"\nunit = "min"', r"\[events\] unit"),
+        ('time = "ts"', 'time = "ts"\nunit = "s"\nzone = "Asia/Bangkok"', r"\[events\].*unit is for numbers"),
+        ('time = "ts"', 'time = "ts"\nlatitude = "a"', r"latitude and longitude go together"),
+        ('time = "ts"', 'time = "ts"\n[split]\ntest = 1.5', r"\[split\] test.*less than 1.*1\.5"),
+        ('time = "ts"', 'time = "ts"\n[split]\ntest = 0.5\nat = 2024-05-01T00:00:00Z', r"\[split\].*test or at"),
+        ('kind = "number" }', 'kind = "numbre" }', r"\[restaurants\.features\] price.*numbre"),
+        ('kind = "number" }', 'kind = "number", fil = 1 }', r"features\.price\] fil: is no key"),
+        ('latitude = "lat"\n', "", r"\[restaurants\].*latitude and longitude go together"),
+        ('latitude = "lat"\nlongitude = "lng"\n', "", r"where restaurants are is wanted"),
+        ("[restaurants.features]\nprice", "[restaurants.features]\n# price", r"nothing is known of restaurants"),
+        ('path = "events/"', "", r"\[events\].*path or query"),
+        ("[users]", "[users", r"is no TOML"),
+    ],
+)
+def test_what_is_wrong_with_a_map_is_said_by_table_key_and_file(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in GOOD
+    with pytest.raises(DataError, match=rf"map\.toml: .*{said}"):
+        read(tmp_path, GOOD.replace(old, new))
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"\[events\] time: is wanted; \[events\] users: is no key"):
+        read(tmp_path, GOOD.replace('time = "ts"', "").replace('user = "customer_id"', 'user = "u"\nusers = "v"'))
+
+
+def test_an_absent_map_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.toml: cannot be read"):
+        read_map(tmp_path / "none.toml")
+
+
+def test_kinds_of_events_may_be_one_text_numbers_or_booleans(tmp_path: Path) -> None:
+    asked = read(tmp_path, GOOD.replace('time = "ts"', 'time = "ts"\nkind = "k"\nlabel = true\nshown = [0, "seen"]'))
+    assert asked.events.label == ("true",)
+    assert asked.events.shown == ("0", "seen")
