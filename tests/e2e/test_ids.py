@@ -57,15 +57,15 @@ def served(server_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     environment = environment_of(dsn, home)
     tags = []
     with psycopg.connect(dsn) as connection:
-        for number, (schema, users, restaurants) in enumerate(
-            ((INTEGERS, [7, BIG], [42, BIG, -5]), (TEXTS, USERS, RESTAURANTS))
-        ):
+        worlds: list[tuple[FeatureSchema, list[Any], list[Any]]]
+        worlds = [(INTEGERS, [7, BIG], [42, BIG, -5]), (TEXTS, [*USERS], [*RESTAURANTS])]
+        for number, (schema, users, restaurants) in enumerate(worlds):
             schema_id = register(connection, schema)
-            write_users(connection, schema_id, {id_: [float(place)] for place, id_ in enumerate(users)})
+            write_users(connection, schema_id, {one: [float(place)] for place, one in enumerate(users)})
             zone = "Asia/Bangkok" if schema.tells_local_time else None
             rows = {
-                id_: ((HERE["latitude"] + place * 1e-3, HERE["longitude"]), [float(place)], zone)
-                for place, id_ in enumerate(restaurants)
+                one: ((HERE["latitude"] + place * 1e-3, HERE["longitude"]), [float(place)], zone)
+                for place, one in enumerate(restaurants)
             }
             write_restaurants(connection, schema_id, rows)
             folder = home / f"model-{number}"

@@ -20,7 +20,7 @@ NEEDED = ("alembic.ini", "bento", "bentofile.yaml", "data", "db", "hexbite", "tr
 
 _END = "--- end of "
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?(?:e-?\d+)?")
-_TAG = re.compile(r"hexbite:[a-z0-9]{16}")
+_TAG = re.compile(r"\b[a-z]+:[a-z0-9]{16}\b")
 
 # Training ends elsewhere on another processor: numbers may differ by so much, or by a tenth where they are below one.
 _SHARE = 0.25
@@ -58,7 +58,7 @@ def differs(said: list[str], got: list[str]) -> str:
 
 
 def _alike(said: str, got: str) -> bool:
-    said, got = (_TAG.sub("hexbite:TAG", re.sub(r"\s+", " ", line).strip()) for line in (said, got))
+    said, got = (_TAG.sub("MODEL:TAG", re.sub(r"\s+", " ", line).strip()) for line in (said, got))
     if _NUMBER.sub("#", said) != _NUMBER.sub("#", got):
         return False
     pairs = zip(_NUMBER.findall(said), _NUMBER.findall(got), strict=True)

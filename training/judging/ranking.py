@@ -11,7 +11,7 @@ from data.folder.requests import Visits
 from hexbite.artifact import Artifact
 from hexbite.console import progress
 from hexbite.geo import EARTH_RADIUS_M, distances_m
-from hexbite.ranker import order
+from hexbite.ranker import Scorer, order
 from hexbite.zones import local_times
 from training.reading.tables import Tables
 
@@ -39,6 +39,7 @@ def rank_visits(artifact: Artifact, tables: Tables, visits: Visits, popularity: 
     ``popularity`` ``(R,)`` counts visits of each restaurant. A visited place out of reach gets a rank past every other.
     """
     users, known = tables.users.known.find(visits.user_ids)
+    scorer = Scorer(artifact.ranker, len(tables.schema.user))
     by_lat = np.argsort(tables.lats_deg, kind="stable")
     lats = tables.lats_deg[by_lat]
     ranks = np.empty((4, len(visits.user_ids)), dtype=np.int64)
@@ -55,7 +56,8 @@ def rank_visits(artifact: Artifact, tables: Tables, visits: Visits, popularity: 
             # By each restaurant's own clock, where the schema asks for it (ADR 15).
             local = None if tables.zones is None else local_times(tables.zones[near], float(visits.at_s[visit]))
             context = tables.schema.context_rows(metres, local)
-            logits = artifact.ranker.logits(tables.schema.assemble(user, tables.restaurants.features[near], context))
+            rows = np.concatenate((tables.restaurants.features[near], context), axis=1)
+            logits = scorer.logits(user, rows)
             rankings = (
                 order(ids, logits, metres, size=len(ids), by_distance=False),
                 order(ids, popularity[near], metres, size=len(ids), by_distance=False),
