@@ -131,7 +131,7 @@ def _lines(doing: str, total: int | None, unit: str) -> Iterator[Advance]:
 
 
 def run(program: Callable[[], object]) -> None:
-    """Run a command line: an error that we raise on purpose is one line on stderr and its status, Ctrl-C is 130."""
+    """Run a command line: an error that we raise on purpose is told on stderr and by its status, Ctrl-C is 130."""
     try:
         program()
     except HexbiteError as error:
