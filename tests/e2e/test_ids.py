@@ -56,10 +56,12 @@ def served(server_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     upgrade(dsn)
     environment = environment_of(dsn, home)
     tags = []
+    kinds: list[tuple[FeatureSchema, list[Any], list[Any]]] = [
+        (INTEGERS, [7, BIG], [42, BIG, -5]),
+        (TEXTS, USERS, RESTAURANTS),
+    ]
     with psycopg.connect(dsn) as connection:
-        for number, (schema, users, restaurants) in enumerate(
-            ((INTEGERS, [7, BIG], [42, BIG, -5]), (TEXTS, USERS, RESTAURANTS))
-        ):
+        for number, (schema, users, restaurants) in enumerate(kinds):
             schema_id = register(connection, schema)
             write_users(connection, schema_id, {id_: [float(place)] for place, id_ in enumerate(users)})
             zone = "Asia/Bangkok" if schema.tells_local_time else None
