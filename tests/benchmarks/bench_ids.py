@@ -155,8 +155,8 @@ def in_turn(
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    arguments.add_argument("--pairs", type=int, default=8)
-    arguments.add_argument("--seconds", type=float, default=6, help="of one run")
+    arguments.add_argument("--pairs", type=int, default=30)
+    arguments.add_argument("--seconds", type=float, default=1.5, help="of one run: short, as other load comes and goes")
     arguments.add_argument("--restaurants", type=int, default=100_000)
     asked = arguments.parse_args()
     with tempfile.TemporaryDirectory(prefix="hexbite-bench-") as folder:

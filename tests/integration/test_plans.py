@@ -56,6 +56,40 @@ def town() -> dict[str, np.ndarray]:
     return draw_town()
 
 
+def plan_of(
+    dsn: str, sql: str, kinds: str, arguments: list[Any], plan_cache_mode: str, *, analysed: bool
+) -> list[dict[str, Any]]:
+    """The nodes of a statement's plan, as a connection of the service would have it."""
+    with psycopg.connect(dsn) as connection:
+        if not analysed:
+            connection.execute("DELETE FROM pg_statistic WHERE starelid = 'restaurants'::regclass")
+        for name, value in read_settings("hexbite", 60_000).items():
+            connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+        connection.execute(f"SET plan_cache_mode = {plan_cache_mode}")
+        connection.execute(f"PREPARE read ({kinds}) AS {sql}")
+        cursor = psycopg.ClientCursor(connection)
+        holes = ", ".join(["%s"] * len(arguments))
+        cursor.execute(f"EXPLAIN (FORMAT JSON, ANALYZE) EXECUTE read ({holes})", arguments)
+        ((explained,),) = cursor.fetchall()
+        connection.rollback()
+    return list(nodes((json.loads(explained) if isinstance(explained, str) else explained)[0]["Plan"]))
+
+
+@pytest.mark.parametrize("plan_cache_mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("analysed", [True, False])
+def test_texts_are_found_by_the_primary_key_one_by_one(
+    dsn: str, town: Any, analysed: bool, plan_cache_mode: str
+) -> None:
+    asked = town["ids"][:1_000].tolist()
+    arguments = [SCHEMA.fingerprint, asked]
+    plan = plan_of(dsn, SQL["keys"], "text, bigint[]", arguments, plan_cache_mode, analysed=analysed)
+    (found,) = (node for node in plan if node.get("Relation Name") == "restaurants")
+    assert (found["Node Type"], found["Index Name"]) == ("Index Scan", "restaurants_pkey")
+    assert "restaurant_id = asked.id" in found["Index Cond"]
+    assert "Filter" not in found
+    assert found["Actual Loops"] == len(asked)
+
+
 @pytest.mark.parametrize("plan_cache_mode", ["force_custom_plan", "force_generic_plan"])
 @pytest.mark.parametrize("analysed", [True, False])
 @pytest.mark.parametrize("statement", ["nearby", "candidates", "candidates_nearby"])
@@ -73,19 +107,8 @@ def test_each_statement_has_its_one_plan(
             "bigint[], bigint[], bytea, bigint",
         ),
     }[statement]
-    with psycopg.connect(dsn) as connection:
-        if not analysed:
-            connection.execute("DELETE FROM pg_statistic WHERE starelid = 'restaurants'::regclass")
-        for name, value in read_settings("hexbite", 60_000).items():
-            connection.execute("SELECT set_config(%s, %s, false)", (name, value))
-        connection.execute(f"SET plan_cache_mode = {plan_cache_mode}")
-        connection.execute(f"PREPARE read (text, bigint, {kinds}) AS {SQL[statement]}")
-        cursor = psycopg.ClientCursor(connection)
-        holes = ", ".join(["%s"] * (len(arguments) + 2))
-        cursor.execute(f"EXPLAIN (FORMAT JSON, ANALYZE) EXECUTE read ({holes})", [SCHEMA.fingerprint, -7, *arguments])
-        ((explained,),) = cursor.fetchall()
-        connection.rollback()
-    plan = list(nodes((json.loads(explained) if isinstance(explained, str) else explained)[0]["Plan"]))
+    arguments = [SCHEMA.fingerprint, -7, *arguments]
+    plan = plan_of(dsn, SQL[statement], f"text, bigint, {kinds}", arguments, plan_cache_mode, analysed=analysed)
     touched = {node["Alias"]: node for node in plan if node.get("Relation Name") in ("restaurants", "users")}
     assert {node["Node Type"] for node in touched.values()} <= {"Index Scan", "Index Only Scan"}
     assert touched["users"]["Index Name"] == "users_pkey"
