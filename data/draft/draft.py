@@ -24,6 +24,13 @@ _LONGEST_COMMENT: Final = 200
 
 _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
+# Why a file is not read as it is told by itself.
+_WHY: Final = {
+    "header": "the first row holds values: columns are called by their number; name them: columns = [...]",
+    "quote": "quotes within fields cannot be read otherwise",
+    "encoding": "it is no UTF-8, and can be read so",
+}
+
 _HEAD: Final = (
     "# A draft of a map: which column means what. Correct it, then: python -m data log MAP.toml OUT",
     "# What could not be told for sure is marked # ?",
@@ -99,7 +106,7 @@ def _entity_lines(name: str, table: Table, entity: Entity, folder: Path) -> Iter
 def _source_lines(table: Table, folder: Path) -> Iterable[Line]:
     yield Line("path", _path_from(table.path, folder), f"{table.rows:,} rows")
     for key, value in table.keys.items():
-        yield Line(key, value, "as it could not be read otherwise", is_sure=False)
+        yield Line(key, value, _WHY[key], is_sure=False)
 
 
 def _path_from(path: str, folder: Path) -> str:

@@ -70,7 +70,7 @@ def _reference_line(key: str, found: Reference | None, table: Table | None) -> L
     if found is None:
         return Line(key, "", f"which column names the {key}?", is_sure=False)
     if table is None:
-        return Line(key, found.column, "by its name; no file has a row for each of them", is_sure=False)
+        return Line(key, found.column, "by its name or place; no file has a row for each of them", is_sure=False)
     return Line(
         key,
         found.column,
@@ -195,6 +195,12 @@ def _places(log: Table, roles: Roles) -> Iterator[Line]:
         )
     elif of_restaurant and not placed:
         yield from _pair_lines("restaurant_", of_restaurant[0], "where the restaurant is", sure=True)
+    fixed = [pair for pair in bare if _stays(log, pair, roles)]
+    for pair in fixed:
+        bare.remove(pair)
+        if placed:
+            told = f"{pair.latitude}, {pair.longitude} change with the restaurant: its place, which its file tells"
+            yield Line(None, None, told)
     if of_person or bare:
         yield from _pair_lines("", (of_person or bare)[0], "where the person was", sure=bool(of_person))
     for column in log.columns.values():
@@ -202,6 +208,11 @@ def _places(log: Table, roles: Roles) -> Iterator[Line]:
             yield Line(
                 None, None, f"{column.name} holds a whole position in one text: write two columns", is_sure=False
             )
+
+
+def _stays(log: Table, pair: Pair, roles: Roles) -> bool:
+    """Whether there are hardly more latitudes than restaurants: people stand in more places."""
+    return roles.restaurant is not None and log.columns[pair.latitude].distinct <= 1.2 * roles.restaurant.distinct
 
 
 def _pair_lines(prefix: str, pair: Pair, what: str, *, sure: bool) -> Iterator[Line]:

@@ -27,15 +27,19 @@ _MOST: Final = 0.9
 
 _SEPARATORS: Final = (";", "|", ",", "/")
 
-_NUMBER: Final = r"-?\d{1,3}(?:[.,]\d+)?"
+_DEGREES: Final = r"-?\d{1,3}\.\d+"
+
+# Texts that make no feature, and why; of personal data no example is shown.
+_POSITION: Final = "a whole position in one text"
+_PERSONAL: Final = "personal data"
 _UNFIT: Final = {
     r"https?://.*|www\..*": "web addresses",
-    r"[^@\s]+@[^@\s]+\.\w+": "mail addresses: personal data",
-    r"\+?[\d\s()/.-]{9,}": "telephone numbers, or the like",
-    rf"\(?{_NUMBER}\s*[,;| ]\s*{_NUMBER}\)?": "two numbers in one text: a position has to be two columns",
-    r"(SRID=\d+;)?\s*(POINT|POLYGON|MULTI\w+|LINESTRING).*": "geometry as text: a position has to be two columns",
-    r"0[01]010000[02]0[0-9A-F]{20,}": "geometry in hex: a position has to be two columns",
-    r"[\[{].*[\]}]": "JSON, or a list, in one text: a column each is wanted",
+    r"[^@\s]+@[^@\s]+\.\w+": f"mail addresses, {_PERSONAL}",
+    r"\+?\d[\d\s()/-]{8,}": f"telephone numbers or the like, {_PERSONAL}",
+    rf"\(?{_DEGREES}\s*[,;| ]\s*{_DEGREES}\)?": _POSITION,
+    r"(SRID=\d+;)?\s*(POINT|POLYGON|MULTI\w+|LINESTRING).*": _POSITION,
+    r"0[01]010000[02]0[0-9A-F]{20,}": _POSITION,
+    r"[\[{].*[\]}]": "JSON, or a list, in one text",
     r"-?\d+,\d+": "numbers with a decimal comma: write them with a point",
     r".*\d{1,2}([:.h]\d{2})?\s*(am|pm|uhr)?\s*(-|\u2013|to|bis)\s*\d{1,2}([:.h]\d{2})?.*": "opening hours",
 }
@@ -76,7 +80,7 @@ def is_zone(column: Column) -> bool:
 
 def holds_both_coordinates(column: Column) -> bool:
     """Whether a column's text is a whole position, which a map cannot use."""
-    return "a position has to be two columns" in (_unfit(column) or "")
+    return _unfit(column) == _POSITION
 
 
 def _are_truths(column: Column) -> bool:
@@ -103,7 +107,7 @@ def _guess_number(column: Column) -> Guess:
 def _guess_text(column: Column) -> Guess:
     unfit = _unfit(column)
     if unfit is not None:
-        return Guess(None, f"{unfit}, such as {column.values[0]}")
+        return Guess(None, unfit if _PERSONAL in unfit else f"{unfit}, such as {column.values[0]}")
     if column.numbers >= _MOST * column.filled:
         others = [value for value in column.values if not _is_number(value)][:3]
         return Guess(
@@ -119,13 +123,13 @@ def _guess_text(column: Column) -> Guess:
         )
     longest = max(map(len, column.values))
     if longest > 60 and column.distinct > _INDICATORS:
-        return Guess(None, f"free text, such as {column.values[0]}")
+        return Guess(None, "free text")
     return _guess_category(column, f"{column.distinct:,} values")
 
 
 def _guess_category(column: Column, why: str, *, is_sure: bool = True) -> Guess:
     if column.distinct > _MANY or column.distinct > max(_MOST * column.filled / 2, 2):
-        return Guess(None, f"{column.distinct:,} values in {column.filled:,} rows, such as {column.values[0]}: names")
+        return Guess(None, f"{column.distinct:,} values in {column.filled:,} rows: names, or ids of something else")
     if column.distinct > _INDICATORS:
         why += f": the {_INDICATORS - 1} most frequent, and other"
     elif column.counts:

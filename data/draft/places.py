@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import NamedTuple
 
 from data.draft.survey import Column
@@ -36,7 +37,19 @@ def find_pairs(columns: Iterable[Column]) -> list[Pair]:
             elif _within(lat, 180) and _within(lng, 90):
                 why = f"exchanged: {lat.name} goes {_span(lat)}, which no latitude does"
                 pairs.append(Pair(lng.name, lat.name, stem, why, is_sure=False))
-    return pairs
+    return pairs or _nameless_pairs(numbers)
+
+
+def _nameless_pairs(numbers: list[Column]) -> list[Pair]:
+    """Of a file without a header: neighbours that could be degrees, nearly all of them with a fraction."""
+    fractions = [
+        column for column in numbers if column.name.startswith("column_") and column.wholes < 0.1 * column.rows
+    ]
+    return [
+        Pair(lat.name, lng.name, frozenset(), f"{_span(lat)} and {_span(lng)}: degrees?", is_sure=False)
+        for lat, lng in pairwise(fractions)
+        if _within(lat, 90) and _within(lng, 180)
+    ]
 
 
 def _stem(column: Column, words: frozenset[str]) -> frozenset[str] | None:

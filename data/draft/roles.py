@@ -22,11 +22,12 @@ _ENOUGH: Final = 0.5
 
 
 class Reference(NamedTuple):
-    """A column of the events whose values are ids of a table: ``share`` of those looked for are there."""
+    """A column of the events with ``distinct`` values that are ids of a table: ``share`` of those looked for are."""
 
     column: str
     id: str
     share: float
+    distinct: int
 
 
 class Roles(NamedTuple):
@@ -107,7 +108,7 @@ def _score(
         if not found:
             return 0.0
         table = tables[place]
-        best = max(found, key=lambda reference: reference.share)
+        best = found[0]
         score += 3 * best.share + _named(table, words) + 0.5 * bool(name_to_words(best.column) & words)
         score -= 1.0 * _named(table, RESTAURANT if words is USER else USER)
     if restaurants is not None:
@@ -145,9 +146,13 @@ def _references(log: Table, table: Table) -> list[Reference]:
             is_there = text(key.name, key.dtype).filter(text(key.name, key.dtype).is_in(sample.implode())).n_unique()
             share = table.frame.select(is_there).collect(engine="streaming").item() / max(len(sample), 1)
             if share >= _ENOUGH:
-                # Small integers are found among any others: more of the table's rows named is the better sign.
-                found.append(Reference(column.name, key.name, min(share, 1.0)))
-    return sorted(found, key=lambda reference: (-reference.share, not _alike(reference), reference.column))
+                found.append(Reference(column.name, key.name, share, column.distinct))
+    return sorted(found, key=_rank)
+
+
+def _rank(reference: Reference) -> tuple[float, bool, int]:
+    # Small integers are found among any others: a column that names more of the table is the better sign.
+    return (-round(reference.share, 1), not _alike(reference), -reference.distinct)
 
 
 def _alike(reference: Reference) -> bool:
@@ -157,18 +162,24 @@ def _alike(reference: Reference) -> bool:
 def _refer(log: Table, found: list[Reference] | None, words: frozenset[str], taken: set[str]) -> Reference | None:
     if found is not None:
         free = [reference for reference in found if reference.column not in taken]
-        best = sorted(free, key=lambda one: (not name_to_words(one.column) & words, -one.share, not _alike(one)))
+        best = sorted(free, key=lambda one: (not name_to_words(one.column) & words, *_rank(one)))
         return best[0] if best else None
-    named = [
+    free_columns = [
         column
         for column in log.columns.values()
-        if name_to_words(column.name) & words
+        if column.name not in taken
         and not name_to_words(column.name) & TIME - {"at"}
-        and column.name not in taken
         and could_be_id(column)
+        and 1 < column.distinct < column.rows
     ]
-    if not named:
+    named = [column for column in free_columns if name_to_words(column.name) & words]
+    nameless = [column for column in free_columns if column.name.startswith("column_")]
+    if not named and not nameless:
         return None
-    # The id rather than a kind of user; of ids the one that tells most of them apart.
-    best_column = max(named, key=lambda column: ("id" in name_to_words(column.name), column.distinct))
-    return Reference(best_column.name, "", 0.0)
+    if named:
+        # The id rather than a kind of user; of ids the one that tells most of them apart.
+        best_column = max(named, key=lambda one: ("id" in name_to_words(one.name), one.distinct))
+    else:
+        # Where no column has a name, logs begin with who it was, and end with where.
+        best_column = nameless[0 if words is USER else -1]
+    return Reference(best_column.name, "", 0.0, best_column.distinct)

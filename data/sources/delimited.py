@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import polars as pl
 
-from data.sources.content import Content
+from data.sources.content import Content, unpacked
 from data.sources.decode import refuse_other_bytes
 from data.sources.source import Source
 from hexbite.errors import DataError
@@ -95,13 +95,13 @@ def write_delimited(
         raise DataError(f"is cut off or damaged: {error}; fetch it anew", path=shown) from error
     except pl.exceptions.PolarsError as error:
         refuse_other_bytes(path, content, shown)
-        _refuse_ragged(path, layout, shown)
+        _refuse_ragged(path, content, layout, shown)
         raise DataError(f"cannot be read: {str(error).partition(chr(10))[0]}", path=shown) from error
     if last and len(layout.names) > 1:  # of a short row too
-        _refuse_ragged(path, layout, shown)
+        _refuse_ragged(path, content, layout, shown)
 
 
-def _refuse_ragged(path: Path, layout: Layout, shown: Path) -> None:
+def _refuse_ragged(path: Path, content: Content, layout: Layout, shown: Path) -> None:
     """Raise DataError that names the first line that has not as many fields as there are columns, if there is one.
 
     Polars reads a short row as if it went on with nulls, and names no row: the slow reader of the standard library
@@ -110,7 +110,7 @@ def _refuse_ragged(path: Path, layout: Layout, shown: Path) -> None:
     wanted = len(layout.names)
     wrong: Counter[int] = Counter()
     first = 0
-    reader = _reader(_lines(path, layout), layout.delimiter, layout.quote)
+    reader = _reader(_lines(path, content, layout), layout.delimiter, layout.quote)
     line = 0
     try:
         for row in reader:
@@ -138,10 +138,10 @@ def _counts(wrong: Counter[int]) -> str:
     return ", ".join(f"with {fields}: {count:,}" for fields, count in wrong.most_common(3))
 
 
-def _lines(path: Path, layout: Layout) -> Iterator[str]:
-    if layout.line_end == "\r":
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            yield from io.StringIO(file.read().replace("\r", "\n"))
+def _lines(path: Path, content: Content, layout: Layout) -> Iterator[str]:
+    if layout.line_end == "\r":  # which scan_lines does not know
+        with unpacked(path, content.packing) as file:
+            yield from io.TextIOWrapper(file, encoding="utf-8-sig")
         return
     for batch in pl.scan_lines(path, glob=False).collect_batches(chunk_size=_LINES_AT_ONCE, maintain_order=True):
         yield from (f"{line}\n" for line in batch["line"])

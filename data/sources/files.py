@@ -13,6 +13,9 @@ from hexbite.errors import DataError
 # What Hive and Spark write for a partition whose value is null.
 _HIVE_NULL: Final = "__HIVE_DEFAULT_PARTITION__"
 
+# Folders by which tables are known whose files are not all of now.
+_VERSIONED: Final = {"_delta_log": "Delta", ".hoodie": "Hudi"}
+
 
 class DataFile(NamedTuple):
     """A file of this machine or an address, and what its folders' names (``day=2024-01-01``) say of its rows.
@@ -66,6 +69,11 @@ def is_hidden(name: str) -> bool:
 
 def _below(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
+        if path.name in _VERSIONED:
+            raise DataError(
+                f"is a {_VERSIONED[path.name]} table, whose files hold rows of the past too: write it as Parquet",
+                path=folder,
+            )
         if is_hidden(path.name):
             continue
         if path.is_dir():

@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import io
 import lzma
 import os
 import subprocess
@@ -48,7 +49,10 @@ def put_table(path: Path, **columns: Any) -> Path:
 
 
 def zstd(content: bytes) -> bytes:
-    return subprocess.run(["zstd", "-q", "-c"], input=content, capture_output=True, check=True).stdout
+    lines = pl.LazyFrame({"line": content.decode().removesuffix("\n").split("\n")})
+    packed = io.BytesIO()
+    lines.sink_csv(packed, include_header=False, quote_style="never", compression="zstd")
+    return packed.getvalue()
 
 
 # Delimited text
@@ -92,6 +96,12 @@ def test_quotes_hold_line_breaks_delimiters_and_quotes(folder: Path) -> None:
 def test_line_ends_and_byte_order_marks_are_no_data(folder: Path, line_end: str, bom: str) -> None:
     put(folder / "a.csv", bom + line_end.join(["id,name", "1,a", "", "2,b", ""]))
     assert rows(folder, "a.csv") == [{"id": "1", "name": "a"}, {"id": "2", "name": "b"}]
+
+
+def test_a_short_row_of_a_file_with_old_line_ends_is_found(folder: Path) -> None:
+    put(folder / "a.csv", "id,name\r1,a\r2\r")
+    with pytest.raises(DataError, match="line 3 has not the 2 fields"):
+        rows(folder, "a.csv")
 
 
 @pytest.mark.parametrize("line_end", ["", "\n"])
@@ -301,6 +311,19 @@ def test_names_of_folders_are_columns_of_text(folder: Path, kind: str) -> None:
     assert "root" not in table(folder, "root=x/events").columns
     by_pattern = rows(folder, "root=x/events/day=0*/*/part*")
     assert [(int(row["id"]), row["day"]) for row in by_pattern] == [(3, "007")]
+
+
+def test_a_column_that_folder_and_file_both_tell_is_the_folders(folder: Path) -> None:
+    put_table(folder / "t/day=2024-01-01/1.parquet", day=["2023"], id=[1])
+    assert rows(folder, "t") == [{"day": "2024-01-01", "id": 1}]
+
+
+@pytest.mark.parametrize("log", ["_delta_log", ".hoodie"])
+def test_tables_that_keep_their_past_are_refused(folder: Path, log: str) -> None:
+    put_table(folder / "t/1.parquet", id=[1])
+    put(folder / "t" / log / "0.json", "{}")
+    with pytest.raises(DataError, match=r"t: is a (Delta|Hudi) table"):
+        rows(folder, "t")
 
 
 def test_patterns_and_lists_name_files(folder: Path) -> None:

@@ -1,0 +1,412 @@
+"""A map drafted from files: what is sure is right, what is not is marked, and the whole can be used."""
+
+import subprocess
+import sys
+import tomllib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from data.draft.draft import draft_map, write_map
+from data.draft.features import guess_feature
+from data.draft.places import find_pairs
+from data.draft.roles import could_be_id
+from data.draft.survey import Column, survey
+from data.draft.times import tell_times
+from data.draft.words import name_to_words
+from hexbite.errors import DataError
+
+ROOT = Path(__file__).parents[2]
+USERS, RESTAURANTS, LISTS = 80, 40, 300
+
+
+def shop(folder: Path) -> list[str]:
+    """A shop's three files: customers, merchants, and a log of impressions, clicks and orders in several parts."""
+    draws = np.random.default_rng(1)
+    users = [f"U{number:04}" for number in range(USERS)]
+    restaurants = [f"M-{number}" for number in range(RESTAURANTS)]
+    customers = {
+        "customer_id": users,
+        "age": [str(age) if age > 25 else "" for age in draws.integers(18, 80, USERS)],
+        "segment": draws.choice(["gold", "silver"], USERS),
+        "tags": [";".join(draws.choice(["vegan", "late", "deals"], 2, replace=False)) for _ in users],
+        "signed_up": [f"2023-03-{day:02}" for day in draws.integers(1, 29, USERS)],
+        "newsletter": draws.choice(["yes", "no"], USERS),
+        "email": [f"{user}@example.com" for user in users],
+        "country": ["DE"] * USERS,
+    }
+    merchants = {
+        "merchant_id": restaurants,
+        "name": [f"Kitchen {number}" for number in range(RESTAURANTS)],
+        "lat": 52.5 + draws.normal(0, 0.01, RESTAURANTS),
+        "lng": 13.4 + draws.normal(0, 0.01, RESTAURANTS),
+        "tz": ["Europe/Berlin"] * RESTAURANTS,
+        "price_level": [None, *draws.integers(1, 5, RESTAURANTS - 1)],
+        "cuisines": [["thai", "vegan"] if number % 2 else ["pizza"] for number in range(RESTAURANTS)],
+        "hours": ["10:00-22:00", "11:00 - 23:30"] * (RESTAURANTS // 2),
+        "website": [f"https://{name}.example.com" for name in restaurants],
+    }
+    rows: list[tuple[Any, ...]] = []
+    for number in range(LISTS):
+        user, lat = users[draws.integers(USERS)], 52.5 + draws.normal(0, 0.01)
+        at = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(minutes=10 * number)
+        shown = draws.choice(RESTAURANTS, 5, replace=False)
+        seen = [(restaurants[restaurant], "impression", rank) for rank, restaurant in enumerate(shown, start=1)]
+        done = [(restaurants[shown[0]], kind, None) for kind in ("click", "order")[: 1 + number % 2]]
+        rows += [
+            (user, restaurant, at.isoformat(), kind, f"r{number}", rank, lat, 13.4 + lat % 0.01)
+            for restaurant, kind, rank in seen + done
+        ]
+    names = ("customer_id", "merchant_id", "ts", "event_type", "request_id", "rank", "user_lat", "user_lng")
+    (folder / "events").mkdir()
+    events = pl.DataFrame(rows, schema=names, orient="row")
+    events.head(700).write_csv(folder / "events/part-0.csv")
+    events.tail(-700).write_csv(folder / "events/part-1.csv")
+    pl.DataFrame(customers).write_csv(folder / "customers.csv", separator=";")
+    pl.DataFrame(merchants).write_parquet(folder / "merchants.parquet")
+    return [str(folder / name) for name in ("merchants.parquet", "events", "customers.csv")]
+
+
+def document(folder: Path, paths: list[str]) -> dict[str, Any]:
+    return tomllib.loads(draft_map(paths, folder=folder))
+
+
+@pytest.fixture(scope="module")
+def drafted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("shop")
+    return folder, draft_map(shop(folder), folder=folder)
+
+
+def test_the_map_of_a_plain_shop_is_right(drafted: tuple[Path, str]) -> None:
+    said = tomllib.loads(drafted[1])
+    assert said["users"] == {
+        "path": "customers.csv",
+        "id": "customer_id",
+        "features": {
+            "age": {"kind": "number", "fill": "missing"},
+            "segment": {"kind": "category"},
+            "tags": {"kind": "categories", "separator": ";"},
+            "signed_up": {"kind": "time", "zone": "UTC"},
+            "newsletter": {"kind": "boolean"},
+        },
+    }
+    assert said["restaurants"] == {
+        "path": "merchants.parquet",
+        "id": "merchant_id",
+        "latitude": "lat",
+        "longitude": "lng",
+        "time_zone": "tz",
+        "features": {"price_level": {"kind": "number", "fill": "mean"}, "cuisines": {"kind": "categories"}},
+    }
+    assert said["events"] == {
+        "path": "events",
+        "user": "customer_id",
+        "restaurant": "merchant_id",
+        "time": "ts",
+        "kind": "event_type",
+        "label": ["order"],
+        "shown": ["impression"],
+        "ignored": ["click"],
+        "list": "request_id",
+        "position": "rank",
+        "latitude": "user_lat",
+        "longitude": "user_lng",
+    }
+    assert said["split"] == {"test": 0.2}
+
+
+def test_a_draft_says_what_it_leaves_out_and_why(drafted: tuple[Path, str]) -> None:
+    for said in (
+        "# email: left out, mail addresses, personal data",
+        "# country: left out, the same in every row: DE",
+        "# hours: left out, opening hours",
+        "# website: left out, web addresses",
+        "# name: left out, 40 values in 40 rows",
+    ):
+        assert said in drafted[1]
+
+
+def test_a_draft_marks_what_it_cannot_know(drafted: tuple[Path, str]) -> None:
+    unsure = [line.split(" = ")[0] for line in drafted[1].splitlines() if "# ? " in line and " = " in line]
+    assert unsure == ["signed_up", "ignored"]
+
+
+def test_a_draft_repeats_no_personal_data(drafted: tuple[Path, str]) -> None:
+    assert "@example.com" not in drafted[1]
+
+
+def test_a_draft_can_be_imported_as_it_is(drafted: tuple[Path, str]) -> None:
+    log_map = pytest.importorskip("data.log.map")
+    (drafted[0] / "MAP.toml").write_text(drafted[1])
+    assert log_map.read_map(drafted[0] / "MAP.toml").events.label == ("order",)
+
+
+def test_values_decide_which_file_is_which_whatever_the_names(tmp_path: Path) -> None:
+    draws = np.random.default_rng(2)
+    a = pl.DataFrame({"k": [f"u{n}" for n in range(50)], "g": draws.choice(["x", "y"], 50)})
+    b = pl.DataFrame({"k": [f"p{n}" for n in range(30)], "geo_lat": draws.random(30), "geo_lon": draws.random(30)})
+    c = pl.DataFrame(
+        {
+            "who": [f"u{n}" for n in draws.integers(0, 50, 500)],
+            "what": [f"p{n}" for n in draws.integers(0, 30, 500)],
+            "t": draws.integers(1_700_000_000_000, 1_710_000_000_000, 500),
+        }
+    )
+    weather = pl.DataFrame({"day": ["2024-01-01", "2024-01-02"], "celsius": [1.5, 2.5]})
+    for name, frame in (("1.csv", a), ("2.csv", b), ("3.csv", c), ("4.csv", weather)):
+        frame.write_csv(tmp_path / name)
+    paths = [str(tmp_path / f"{number}.csv") for number in (4, 3, 2, 1)]
+    said = document(tmp_path, paths)
+    assert (said["users"]["path"], said["restaurants"]["path"], said["events"]["path"]) == ("1.csv", "2.csv", "3.csv")
+    assert (said["events"]["user"], said["events"]["restaurant"]) == ("who", "what")
+    assert (said["events"]["time"], said["events"]["unit"]) == ("t", "ms")
+    assert f"# {tmp_path}/4.csv: not used" in draft_map(paths, folder=tmp_path)
+
+
+def test_small_numbers_that_are_ids_of_both_tables_go_by_their_names(tmp_path: Path) -> None:
+    draws = np.random.default_rng(3)
+    pl.DataFrame({"userId": range(1, 101), "n": draws.integers(0, 9, 100)}).write_csv(tmp_path / "a.csv")
+    places = {
+        "id": range(1, 41),
+        "latitude": draws.random(40),
+        "longitude": draws.random(40),
+        "stars": draws.random(40),
+    }
+    pl.DataFrame(places).write_csv(tmp_path / "b.csv")
+    log = {
+        "venueid": draws.integers(1, 41, 400),
+        "userid": draws.integers(1, 101, 400),
+        "date": ["05/13/2024 10:00"] * 400,
+    }
+    pl.DataFrame(log).write_csv(tmp_path / "c.csv")
+    events = document(tmp_path, [str(tmp_path / name) for name in ("a.csv", "b.csv", "c.csv")])["events"]
+    assert (events["user"], events["restaurant"]) == ("userid", "venueid")
+    assert (events["format"], events["zone"]) == ("%m/%d/%Y %H:%M", "UTC")
+
+
+def test_check_ins_without_a_header_and_tables_are_history(tmp_path: Path) -> None:
+    draws = np.random.default_rng(4)
+    spots = draws.random((30, 2)).round(6) + 40
+    lines = []
+    for number in range(600):
+        spot = draws.integers(30)
+        at = f"2024-01-{1 + number % 28:02}T10:00:00Z"
+        lines.append(f"{draws.integers(1, 60)}\t{at}\t{spots[spot][0]:.6f}\t{spots[spot][1]:.6f}\tv{spot}\n")
+    (tmp_path / "checkins.tsv").write_text("".join(lines))
+    said = document(tmp_path, [str(tmp_path / "checkins.tsv")])
+    assert said["history"] is True
+    assert "users" not in said
+    events = said["events"]
+    assert events["header"] is False
+    assert (events["user"], events["time"]) == ("column_1", "column_2")
+    assert (events["restaurant_latitude"], events["restaurant_longitude"]) == ("column_3", "column_4")
+
+
+def test_a_column_that_says_what_was_chosen_of_rows_that_were_shown_is_found(tmp_path: Path) -> None:
+    draws = np.random.default_rng(5)
+    stores = {"store": [f"s{n}" for n in range(20)], "location": [f"52.{n:03},13.{n:03}" for n in range(20)]}
+    pl.DataFrame(stores).write_csv(tmp_path / "stores.csv")
+    log = {
+        "uid": draws.integers(0, 9, 90),
+        "store": [f"s{n % 20}" for n in range(90)],
+        "clicked": draws.integers(0, 2, 90),
+    }
+    pl.DataFrame(log | {"when": ["2024-01-01T10:00:00+02"] * 90}).write_csv(tmp_path / "log.csv")
+    text = draft_map([str(tmp_path / "stores.csv"), str(tmp_path / "log.csv")], folder=tmp_path)
+    said = tomllib.loads(text)
+    assert said["events"]["chosen"] == "clicked"
+    assert "zone" not in said["events"]
+    assert "# ? location holds a whole position in one text" in text
+    assert "latitude" not in said["restaurants"]
+
+
+def test_files_without_events_are_refused_in_words(tmp_path: Path) -> None:
+    pl.DataFrame({"id": ["a", "b"], "n": [1, 2]}).write_csv(tmp_path / "a.csv")
+    with pytest.raises(DataError, match="looks like events"):
+        draft_map([str(tmp_path / "a.csv")], folder=tmp_path)
+
+
+def column(tmp_path: Path, values: Any, name: str = "c") -> Column:
+    frame = pl.DataFrame({"row": range(len(values)), name: values})
+    if frame[name].dtype == pl.String:
+        frame.write_csv(tmp_path / "t.csv", quote_style="always")
+        return survey("t.csv", base=tmp_path, scratch=tmp_path).columns[name]
+    frame.write_parquet(tmp_path / "t.parquet")
+    return survey("t.parquet", base=tmp_path, scratch=tmp_path).columns[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "keys"),
+    [
+        ("ts", ["2024-01-01T10:00:00Z", "2024-01-01 10:00:00.5+02:00"], {}),
+        ("ts", ["2024-01-01 10:00:00+00", "2024-01-01 10:00 UTC"], {}),
+        ("ts", ["2024-01-01 10:00", "2024-12-31T23:59:59"], {"zone": "UTC"}),
+        ("day", ["2024-01-01", "2024-12-31"], {"zone": "UTC"}),
+        ("ts", [1_700_000_000, 1_710_000_000], {"unit": "s"}),
+        ("created_at", ["1700000000.25", "1710000000.5"], {"unit": "s"}),
+        ("c", [1_700_000_000_000, 1_710_000_000_000], {"unit": "ms"}),
+        ("c", ["1700000000000000", "1710000000000000"], {"unit": "us"}),
+        ("c", [1_700_000_000_000_000_000, 1_710_000_000_000_000_000], {"unit": "ns"}),
+        ("user_id", [1_700_000_000, 1_710_000_000], None),
+        ("c", ["31/12/2024", "01/02/2024"], {"format": "%d/%m/%Y", "zone": "UTC"}),
+        ("c", ["12/31/2024 10:00", "01/02/2024 11:00"], {"format": "%m/%d/%Y %H:%M", "zone": "UTC"}),
+        ("c", ["31.12.2024 10:00:00", "1.2.2024 11:00:00"], {"format": "%d.%m.%Y %H:%M:%S", "zone": "UTC"}),
+        ("c", ["Tue Apr 03 18:00:09 +0000 2012"], {"format": "%a %b %d %H:%M:%S %z %Y"}),
+        ("c", ["12/31/2024 10:00 PM", "01/02/2024 1:05 AM"], {"format": "%m/%d/%Y %I:%M %p", "zone": "UTC"}),
+        ("c", ["pizza", "thai"], None),
+        ("c", [1, 2], None),
+        ("c", [datetime(2024, 1, 1, tzinfo=UTC)], {}),
+    ],
+)
+def test_how_times_are_written_is_told(tmp_path: Path, name: str, values: Any, keys: dict[str, Any] | None) -> None:
+    written = tell_times(column(tmp_path, values, name))
+    assert (None if written is None else written.keys) == keys
+
+
+def test_days_and_months_that_could_be_either_are_marked(tmp_path: Path) -> None:
+    written = tell_times(column(tmp_path, ["01/02/2024", "03/04/2024"]))
+    assert written is not None
+    assert not written.is_sure
+    assert "day or month first? %d/%m/%Y or %m/%d/%Y" in written.why
+
+
+@pytest.mark.parametrize(
+    ("values", "keys"),
+    [
+        (["a", "b"] * 20, {"kind": "category"}),
+        (["a", "b", "", "b"] * 10, {"kind": "category", "fill": "missing"}),
+        ([*["a", "b"] * 30, ""], {"kind": "category"}),
+        (["1.5", "2"] * 20, {"kind": "number"}),
+        ([*["1.5", "2"] * 30, "N/A"], {"kind": "number", "fill": "mean"}),
+        ([1.5, float("nan")] * 20, {"kind": "number", "fill": "missing"}),
+        (["Y", "N"] * 20, {"kind": "boolean"}),
+        ([True, None] * 20, {"kind": "boolean", "fill": "missing"}),
+        (["0", "1"] * 20, {"kind": "boolean"}),
+        (["a|b", "b"] * 20, {"kind": "categories", "separator": "|"}),
+        (["thai, indian", "pizza", "pizza, thai"] * 20, {"kind": "categories", "separator": ","}),
+        ([["a"], ["a", "b"]] * 20, {"kind": "categories"}),
+        (["010", "020"] * 20, {"kind": "category"}),
+        ([], None),
+        (["", ""], None),
+        (["x"] * 9, None),
+        (["1,5", "2,25"] * 20, None),
+        ([f"name {number}" for number in range(40)], None),
+        ([f"{number}" for number in range(200)], None),
+        (["POINT (1 2)", "POINT (3 4)"] * 9, None),
+        (["52.5,13.4", "52.6, 13.5"] * 9, None),
+        (['{"a": 1}', '{"a": 2}'] * 9, None),
+        (["Mo-Fr 10-22", "9am - 5pm"] * 9, None),
+        ([*["1", "2"] * 30, "unknown"], None),
+        ([b"x", b"y"], None),
+    ],
+)
+def test_a_column_makes_the_feature_that_its_values_say(
+    tmp_path: Path, values: Any, keys: dict[str, Any] | None
+) -> None:
+    assert guess_feature(column(tmp_path, pl.Series(values, dtype=pl.String if not values else None))).keys == keys
+
+
+@pytest.mark.parametrize(
+    ("lat", "lng"),
+    [
+        ("lat", "lng"),
+        ("Latitude", "Longitude"),
+        ("user_lat", "user_lon"),
+        ("venueLat", "venueLong"),
+        ("Breitengrad", "Längengrad"),
+        ("geo_y", "geo_x"),
+        ("latitud", "longitud"),
+        ("userlat", "userlng"),
+    ],
+)
+def test_columns_named_as_degrees_are_a_position(tmp_path: Path, lat: str, lng: str) -> None:
+    pl.DataFrame({lng: [13.4, 13.5], "z": [1, 2], lat: [52.5, 52.6]}).write_csv(tmp_path / "t.csv")
+    (pair,) = find_pairs(survey("t.csv", base=tmp_path, scratch=tmp_path).columns.values())
+    assert (pair.latitude, pair.longitude, pair.is_sure) == (lat, lng, True)
+
+
+def test_degrees_that_are_exchanged_are_put_right_and_marked(tmp_path: Path) -> None:
+    pl.DataFrame({"lat": [100.5, 101.0], "lng": [13.4, 13.5]}).write_csv(tmp_path / "t.csv")
+    (pair,) = find_pairs(survey("t.csv", base=tmp_path, scratch=tmp_path).columns.values())
+    assert (pair.latitude, pair.longitude, pair.is_sure) == ("lng", "lat", False)
+
+
+def test_numbers_beyond_degrees_are_no_position(tmp_path: Path) -> None:
+    pl.DataFrame({"x": [389_000.5, 2.0], "y": [5_819_000.5, 3.0]}).write_csv(tmp_path / "t.csv")
+    assert find_pairs(survey("t.csv", base=tmp_path, scratch=tmp_path).columns.values()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("customerId", {"customer", "id"}),
+        ("userid", {"user", "id"}),
+        ("paid", {"paid"}),
+        ("flat", {"flat"}),
+        ("VENUE-LAT_2", {"venue", "lat"}),
+    ],
+)
+def test_names_fall_into_words(name: str, words: set[str]) -> None:
+    assert name_to_words(name) == words
+
+
+def test_a_fraction_a_time_and_a_list_are_no_ids(tmp_path: Path) -> None:
+    for values in ([1.5, 2.0], ["2024-01-01", "2024-01-02"], [["a"], ["b"]]):
+        assert not could_be_id(column(tmp_path, values))
+    assert could_be_id(column(tmp_path, [1.0, 2.0, None]))
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "shift_jis"])
+def test_an_encoding_that_fits_is_guessed_and_marked(tmp_path: Path, encoding: str) -> None:
+    word = {"cp1252": "Café", "shift_jis": "ラーメン屋、寿司"}[encoding]
+    (tmp_path / "t.csv").write_bytes(f"id,name\n1,{word}\n2,{word}\n".encode(encoding))
+    table = survey("t.csv", base=tmp_path, scratch=tmp_path)
+    assert table.keys == {"encoding": encoding}
+    assert table.columns["name"].values == [word]
+
+
+def test_keys_and_values_with_any_letters_are_toml(tmp_path: Path) -> None:
+    shop(tmp_path)
+    odd = 'a "b" = #\\c\x7f\té'
+    customers = pl.read_csv(tmp_path / "customers.csv", separator=";").rename({"segment": odd})
+    customers.write_csv(tmp_path / "customers.csv", separator=";")
+    said = document(tmp_path, [str(tmp_path / name) for name in ("customers.csv", "merchants.parquet", "events")])
+    assert said["users"]["features"][odd] == {"kind": "category"}
+
+
+def test_paths_start_at_the_maps_folder_where_they_lie_below_it(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "in", tmp_path / "out"
+    inside.mkdir()
+    outside.mkdir()
+    paths = shop(inside)
+    write_map(paths, inside / "MAP.toml", force=False)
+    write_map(paths, outside / "MAP.toml", force=False)
+    assert tomllib.loads((inside / "MAP.toml").read_text())["users"]["path"] == "customers.csv"
+    assert tomllib.loads((outside / "MAP.toml").read_text())["users"]["path"] == str(inside / "customers.csv")
+
+
+def test_a_map_that_is_there_is_kept_unless_force_is_said(tmp_path: Path) -> None:
+    paths = shop(tmp_path)
+    out = tmp_path / "MAP.toml"
+    out.write_text("mine")
+    with pytest.raises(DataError, match="is there already"):
+        write_map(paths, out, force=False)
+    assert out.read_text() == "mine"
+    write_map(paths, out, force=True)
+    assert "customers.csv" in out.read_text()
+
+
+def test_the_command_prints_a_map_and_ends_with_1_where_a_file_cannot_be_read(tmp_path: Path) -> None:
+    shop(tmp_path)
+    command = [sys.executable, "-m", "data", "map"]
+    names = [f"{tmp_path}/{name}" for name in ("customers.csv", "merchants.parquet", "events/")]
+    done = subprocess.run([*command, *names], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert tomllib.loads(done.stdout)["events"]["path"] == f"{tmp_path}/events/"
+    failed = subprocess.run([*command, "none.csv"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert failed.returncode == 1
+    assert failed.stdout == ""
+    assert "none.csv: no such file or folder" in failed.stderr.splitlines()[-1]
