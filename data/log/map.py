@@ -312,8 +312,10 @@ _WORDS: Final = {"missing": "is wanted", "extra_forbidden": "is no key of a map"
 
 def _fault_to_text(place: tuple[int | str, ...], fault: Any) -> str:
     # A place in a list, and below a union the type that was tried, are no keys of a map.
-    is_choice = [str(part).startswith("literal[") or part in _TRIED for part in place]
-    names = [str(part) for part, is_tried in zip(place, is_choice, strict=True) if isinstance(part, str) and not is_tried]
+    is_choice = [str(part).startswith(("literal[", "list[")) or part in _TRIED for part in place]
+    names = [
+        str(part) for part, is_tried in zip(place, is_choice, strict=True) if isinstance(part, str) and not is_tried
+    ]
     # Below a feature's name pydantic adds the kind that it was read as.
     if len(names) > 3 and names[1] == "features":
         del names[3]
@@ -326,7 +328,8 @@ def _fault_to_text(place: tuple[int | str, ...], fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
         return f"{where}: {_WORDS['extra_forbidden']}{_near(names)}"
     if any(is_choice):
-        return f'{where}: {fault["input"]!r} cannot stand here: give a value of the kind, "mean" or "missing"'
+        wanted = 'a value of the kind, "mean" or "missing"' if names[-1] == "fill" else "text"
+        return f"{where}: {fault['input']!r} cannot stand here: give {wanted}"
     return f"{where}: {_WORDS.get(fault['type'], _message(fault))}"
 
 
