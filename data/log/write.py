@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ import polars as pl
 
 from data.log.features.history import Tables, make_tables
 from data.log.features.tables import make_schema, make_table
-from data.log.map import MAX_RADIUS_M, Map
+from data.log.map import Map
 from data.log.reading.columns import open_sheet
 from data.log.reading.entities import Entities, read_restaurants, read_users
 from data.log.reading.events import Log, read_log
@@ -24,6 +24,7 @@ from data.log.rows.choices import Reach, draw_lists, find_visits
 from data.log.rows.clicks import ClickWriter
 from data.log.rows.clock import Clock, positions_to_zones
 from data.log.rows.lists import make_lists
+from data.log.rows.requests import make_requests
 from data.log.rows.world import World
 from data.log.rules import Tally
 from data.output import SOURCE, whole_folder, write_json, write_schema, write_table
@@ -33,18 +34,6 @@ from hexbite.features import DISTANCE_M, TIME_ZONE
 from hexbite.folder import REQUESTS, RESTAURANTS, TEST, TRAIN, USERS
 from hexbite.ids import IdKinds
 from hexbite.zones import available_names
-
-#: How many places a request of a test list asks for.
-REQUEST_SIZE: Final = 10
-
-#: Requests that are written at the most, drawn by the seed: ranking each among all in reach takes its time.
-MOST_REQUESTS: Final = 20_000
-
-# How far the requests of a log that knows what was shown look: what holds so many of its choices, in steps.
-_REACH_SHARE: Final = 0.99
-_REACH_STEP_M: Final = 500
-
-_REQUEST_STREAM: Final = 2
 
 
 def write_log(asked: Map, folder: Path, *, path: Path, strict: bool = False) -> dict[str, Any]:
@@ -71,7 +60,7 @@ def write_log(asked: Map, folder: Path, *, path: Path, strict: bool = False) -> 
         with progress("making features"):
             history = _make_history(world, before, clicks, len(users)) if asked.history else None
             document = _write_tables(partial, asked, users, restaurants, world, zones, history, split, writer)
-            write_table(_requests(requests, clicks, users, restaurants, world, tally), partial / REQUESTS)
+            write_table(make_requests(requests, clicks, users, restaurants, world, tally), partial / REQUESTS)
         _note_absent(asked, users, restaurants, log, tally)
         document = {
             "map": path.name,
@@ -269,37 +258,6 @@ def _write_tables(
         "categories": of_users.values | of_restaurants.values,
         "told": told,
     }
-
-
-def _requests(
-    requests: pl.DataFrame, clicks: pl.DataFrame, users: Entities, restaurants: Entities, world: World, tally: Tally
-) -> pl.DataFrame:
-    if len(requests) > MOST_REQUESTS:
-        tally.note("test choices without a request, which the seed did not draw", len(requests) - MOST_REQUESTS)
-        draws = np.random.default_rng(np.random.SeedSequence(world.asked.seed, spawn_key=(_REQUEST_STREAM,)))
-        requests = requests[np.sort(draws.choice(len(requests), MOST_REQUESTS, replace=False))]
-    requests = requests.sort("at", "user", "restaurant")
-    moment = pl.Datetime("us", "UTC")
-    return requests.select(
-        users.ids.gather(requests["user"]).alias("user_id"),
-        "latitude",
-        "longitude",
-        pl.lit(None, pl.List(restaurants.ids.dtype)).alias("candidate_restaurant_ids"),
-        pl.lit(REQUEST_SIZE, pl.Int64).alias("size"),
-        pl.lit(_max_dist_m(clicks, world.asked), pl.Int64).alias("max_dist"),
-        pl.lit(value=False).alias("sort_dist"),
-        restaurants.ids.gather(requests["restaurant"]).alias("visited_restaurant_id"),
-        pl.col("visited_at").cast(moment),
-        pl.col("at").cast(moment),
-    )
-
-
-def _max_dist_m(clicks: pl.DataFrame, asked: Map) -> int:
-    """How far requests look: the radius that others were drawn in, else what holds nearly all train choices."""
-    if not asked.events.shows:
-        return asked.negatives.radius_m
-    farthest = clicks[DISTANCE_M].quantile(_REACH_SHARE) or 0.0
-    return min(max(-(-int(farthest) // _REACH_STEP_M), 1) * _REACH_STEP_M, MAX_RADIUS_M)
 
 
 def _note_absent(asked: Map, users: Entities, restaurants: Entities, log: Log, tally: Tally) -> None:
