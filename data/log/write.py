@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,9 @@ from hexbite.features import DISTANCE_M, TIME_ZONE
 from hexbite.folder import REQUESTS, RESTAURANTS, TEST, TRAIN, USERS
 from hexbite.ids import IdKinds
 from hexbite.zones import available_names
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 
 
 def write_log(asked: Map, folder: Path, *, path: Path, strict: bool = False) -> dict[str, Any]:
@@ -171,22 +175,27 @@ def _write_clicks(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     clicks, requests, visits, ids = [], [], [], []
     with progress("making rows", log.rows, "events") as advance:
-        for events in log.buckets.take():
-            if world.asked.events.shows:
-                listed = make_lists(events, world, tally)
+        if world.asked.events.shows:
+            for rows, listed in _ahead(
+                lambda events: (len(events), make_lists(events, world, tally)), log.buckets.take()
+            ):
                 writer.add(listed)
                 clicks.append(listed.clicks)
                 requests.append(listed.requests)
                 ids.append(listed.ids[listed.ids % 2 == 0])
-            else:
-                visits.append(find_visits(events, world, tally))
-            advance(len(events))
+                advance(rows)
+        else:
+            for rows, found in _ahead(
+                lambda events: (len(events), find_visits(events, world, tally)), log.buckets.take()
+            ):
+                visits.append(found)
+                advance(rows)
     if visits:
         popularity = np.bincount(before["restaurant"].to_numpy(), minlength=len(world.lats)).astype(np.float64)
         reach = Reach(world, popularity)
-        found = pl.concat(visits).sort("user", "time", "restaurant")
+        every = pl.concat(visits).sort("user", "time", "restaurant")
         for name, is_so in ((TRAIN, pl.col("time") < world.split_us), (TEST, pl.col("time") >= world.split_us)):
-            listed = draw_lists(found.filter(is_so), name, reach, world)
+            listed = draw_lists(every.filter(is_so), name, reach, world)
             tally.note(f"{name} lists", len(listed.requests))
             writer.add(listed)
             (clicks if name == TRAIN else requests).append(listed.clicks if name == TRAIN else listed.requests)
@@ -206,6 +215,18 @@ def _write_clicks(
                 path=path,
             )
     return pl.concat(clicks), pl.concat(requests)
+
+
+def _ahead(make: Callable[[_In], _Out], items: Iterable[_In]) -> Iterator[_Out]:
+    """Make one thing of each item, in order, a step ahead of who takes them: the next bucket while this is written."""
+    with ThreadPoolExecutor(max_workers=1) as worker:
+        coming: Future[_Out] | None = None
+        for item in items:
+            waiting, coming = coming, worker.submit(make, item)
+            if waiting is not None:
+                yield waiting.result()
+        if coming is not None:
+            yield coming.result()
 
 
 def _make_history(world: World, before: pl.DataFrame, clicks: pl.DataFrame, users: int) -> Tables:
