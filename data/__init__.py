@@ -1,1 +1,1 @@
-"""Offline data: the synthetic world, the check-in importer, a look into a folder."""
+"""Offline data: the synthetic world, a company's files by a map, a look into a folder."""

@@ -13,7 +13,8 @@ from data.describe import describe
 from data.draft.draft import draft_map, write_map
 from data.folder.clicks import Unknown
 from data.folder.tables import MAX_REJECTED
-from data.log.map import CHECKINS_MAP, Map, fill_checkins_map, read_map
+from data.log.map import Map
+from data.log.mapfile import CHECKINS_MAP, fill_checkins_map, read_map
 from data.log.tell import source_to_lines
 from data.log.write import write_log
 from data.orders import Sizes as OrderSizes

@@ -1,24 +1,17 @@
-"""The map of a company's files: which column means what. A TOML file, read into frozen models."""
+"""The map of a company's files: which column means what, as frozen models."""
 
 from __future__ import annotations
 
-import difflib
-import tomllib
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from data.sources import Source
-from hexbite.errors import DataError
 from hexbite.ids import IdKind
 
 #: The farthest that a request may ask for, metres, as in the service.
 MAX_RADIUS_M: Final = 50_000
-
-#: The map of check-ins that is shipped.
-CHECKINS_MAP: Final = Path(__file__).parents[1] / "maps" / "checkins.toml"
 
 #: Texts that mean that there is no value, unless a table says otherwise.
 NULLS: Final = ("", "NULL", "null", "\\N", "None", "NaN", "nan", "N/A")
@@ -267,78 +260,3 @@ class Map(BaseModel):
 def _need_both(model: BaseModel, first: str, second: str) -> None:
     if (getattr(model, first) is None) != (getattr(model, second) is None):
         raise ValueError(f"{first} and {second} go together: give both or none")
-
-
-def fill_checkins_map(checkins: Path, venues: Path | None, options: dict[str, Any]) -> Map:
-    """`CHECKINS_MAP` for some files: ``options`` take the place of its tables. Raises as `read_map`."""
-    document = _read_toml(CHECKINS_MAP) | options
-    document["events"]["path"] = str(checkins.resolve())
-    if venues is None:
-        del document["restaurants"]
-    else:
-        document["restaurants"]["path"] = str(venues.resolve())
-    return check_map(document, CHECKINS_MAP)
-
-
-def read_map(path: Path) -> Map:
-    """Read a map. Raises DataError that names the file, and each table and key that cannot be used."""
-    return check_map(_read_toml(path), path)
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}", path=path) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"is no TOML: {error}", path=path) from error
-
-
-def check_map(document: dict[str, Any], path: Path) -> Map:
-    """A map out of what its file says. Raises as `read_map`."""
-    try:
-        return Map.model_validate(document)
-    except ValidationError as error:
-        faults = [_fault_to_text(fault["loc"], fault) for fault in error.errors()]
-        raise DataError("; ".join(dict.fromkeys(faults)), path=path) from error
-
-
-# What pydantic says of the faults that a hand makes, in words of ours.
-_WORDS: Final = {"missing": "is wanted", "extra_forbidden": "is no key of a map"}
-
-
-def _fault_to_text(place: tuple[int | str, ...], fault: Any) -> str:
-    names = [str(part) for part in place]
-    # Below a feature's name pydantic adds the kind that it was read as.
-    if len(names) > 3 and names[1] == "features":
-        del names[3]
-    table, key = (names[:-1], names[-1]) if len(names) > 1 else (names, "")
-    where = f"[{'.'.join(table)}]{' ' if key else ''}{key}"
-    if len(names) == 1 and names[0] not in Map.model_fields:
-        where = names[0]
-    if not names:
-        return _message(fault)
-    if fault["type"] == "extra_forbidden":
-        return f"{where}: {_WORDS['extra_forbidden']}{_near(names)}"
-    return f"{where}: {_WORDS.get(fault['type'], _message(fault))}"
-
-
-def _message(fault: Any) -> str:
-    said = str(fault["msg"]).removeprefix("Value error, ")
-    return said if fault["type"] == "value_error" else f"{said}, not {fault['input']!r}"
-
-
-def _near(names: list[str]) -> str:
-    models: dict[str, type[BaseModel]] = {
-        "users": Users,
-        "restaurants": Restaurants,
-        "events": Events,
-        "split": Split,
-        "lists": Lists,
-        "standing": Standing,
-        "negatives": Negatives,
-    }
-    model = Map if len(names) == 1 else models.get(names[0]) if len(names) == 2 else None
-    keys = list(model.model_fields) if model is not None else ["kind", "column", "fill", "separator", "unit", "format"]
-    close = difflib.get_close_matches(names[-1], keys, n=3)
-    return f"; did you mean {' or '.join(close)}?" if close else f"; there are {', '.join(keys)}"

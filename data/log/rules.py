@@ -129,8 +129,12 @@ class Tally(NamedTuple):
 
     def dirt(self) -> dict[str, int]:
         """What ``--strict`` stops at."""
-        rows = {f"events {WORDS[outcome]}": self.rows[outcome] for outcome in DIRTY if self.rows[outcome]}
+        rows = {
+            f"events {WORDS[outcome]}": self.rows[outcome]
+            for outcome in Outcome
+            if outcome in DIRTY and self.rows[outcome]
+        }
         tables = {
             f"{table}: {fault}": count for table, faults in self.tables.items() for fault, count in faults.items()
         }
-        return rows | tables | {note: self.notes[note] for note in self.dirty_notes}
+        return rows | tables | {note: count for note, count in self.notes.items() if note in self.dirty_notes}

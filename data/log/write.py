@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ import polars as pl
 
 from data.log.features.history import Tables, make_tables
 from data.log.features.tables import make_schema, make_table
-from data.log.map import MAX_RADIUS_M, Map
+from data.log.map import Map
 from data.log.reading.columns import open_sheet
 from data.log.reading.entities import Entities, read_restaurants, read_users
 from data.log.reading.events import Log, read_log
@@ -24,6 +25,7 @@ from data.log.rows.choices import Reach, draw_lists, find_visits
 from data.log.rows.clicks import ClickWriter
 from data.log.rows.clock import Clock, positions_to_zones
 from data.log.rows.lists import make_lists
+from data.log.rows.requests import make_requests
 from data.log.rows.world import World
 from data.log.rules import Tally
 from data.output import SOURCE, whole_folder, write_json, write_schema, write_table
@@ -34,17 +36,8 @@ from hexbite.folder import REQUESTS, RESTAURANTS, TEST, TRAIN, USERS
 from hexbite.ids import IdKinds
 from hexbite.zones import available_names
 
-#: How many places a request of a test list asks for.
-REQUEST_SIZE: Final = 10
-
-#: Requests that are written at the most, drawn by the seed: ranking each among all in reach takes its time.
-MOST_REQUESTS: Final = 20_000
-
-# How far the requests of a log that knows what was shown look: what holds so many of its choices, in steps.
-_REACH_SHARE: Final = 0.99
-_REACH_STEP_M: Final = 500
-
-_REQUEST_STREAM: Final = 2
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 
 
 def write_log(asked: Map, folder: Path, *, path: Path, strict: bool = False) -> dict[str, Any]:
@@ -71,7 +64,7 @@ def write_log(asked: Map, folder: Path, *, path: Path, strict: bool = False) -> 
         with progress("making features"):
             history = _make_history(world, before, clicks, len(users)) if asked.history else None
             document = _write_tables(partial, asked, users, restaurants, world, zones, history, split, writer)
-            write_table(_requests(requests, clicks, users, restaurants, world, tally), partial / REQUESTS)
+            write_table(make_requests(requests, clicks, users, restaurants, world, tally), partial / REQUESTS)
         _note_absent(asked, users, restaurants, log, tally)
         document = {
             "map": path.name,
@@ -182,22 +175,27 @@ def _write_clicks(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     clicks, requests, visits, ids = [], [], [], []
     with progress("making rows", log.rows, "events") as advance:
-        for events in log.buckets.take():
-            if world.asked.events.shows:
-                listed = make_lists(events, world, tally)
+        if world.asked.events.shows:
+            for rows, listed in _ahead(
+                lambda events: (len(events), make_lists(events, world, tally)), log.buckets.take()
+            ):
                 writer.add(listed)
                 clicks.append(listed.clicks)
                 requests.append(listed.requests)
                 ids.append(listed.ids[listed.ids % 2 == 0])
-            else:
-                visits.append(find_visits(events, world, tally))
-            advance(len(events))
+                advance(rows)
+        else:
+            for rows, found in _ahead(
+                lambda events: (len(events), find_visits(events, world, tally)), log.buckets.take()
+            ):
+                visits.append(found)
+                advance(rows)
     if visits:
         popularity = np.bincount(before["restaurant"].to_numpy(), minlength=len(world.lats)).astype(np.float64)
         reach = Reach(world, popularity)
-        found = pl.concat(visits).sort("user", "time", "restaurant")
+        every = pl.concat(visits).sort("user", "time", "restaurant")
         for name, is_so in ((TRAIN, pl.col("time") < world.split_us), (TEST, pl.col("time") >= world.split_us)):
-            listed = draw_lists(found.filter(is_so), name, reach, world)
+            listed = draw_lists(every.filter(is_so), name, reach, world)
             tally.note(f"{name} lists", len(listed.requests))
             writer.add(listed)
             (clicks if name == TRAIN else requests).append(listed.clicks if name == TRAIN else listed.requests)
@@ -217,6 +215,18 @@ def _write_clicks(
                 path=path,
             )
     return pl.concat(clicks), pl.concat(requests)
+
+
+def _ahead(make: Callable[[_In], _Out], items: Iterable[_In]) -> Iterator[_Out]:
+    """Make one thing of each item, in order, a step ahead of who takes them: the next bucket while this is written."""
+    with ThreadPoolExecutor(max_workers=1) as worker:
+        coming: Future[_Out] | None = None
+        for item in items:
+            waiting, coming = coming, worker.submit(make, item)
+            if waiting is not None:
+                yield waiting.result()
+        if coming is not None:
+            yield coming.result()
 
 
 def _make_history(world: World, before: pl.DataFrame, clicks: pl.DataFrame, users: int) -> Tables:
@@ -269,37 +279,6 @@ def _write_tables(
         "categories": of_users.values | of_restaurants.values,
         "told": told,
     }
-
-
-def _requests(
-    requests: pl.DataFrame, clicks: pl.DataFrame, users: Entities, restaurants: Entities, world: World, tally: Tally
-) -> pl.DataFrame:
-    if len(requests) > MOST_REQUESTS:
-        tally.note("test choices without a request, which the seed did not draw", len(requests) - MOST_REQUESTS)
-        draws = np.random.default_rng(np.random.SeedSequence(world.asked.seed, spawn_key=(_REQUEST_STREAM,)))
-        requests = requests[np.sort(draws.choice(len(requests), MOST_REQUESTS, replace=False))]
-    requests = requests.sort("at", "user", "restaurant")
-    moment = pl.Datetime("us", "UTC")
-    return requests.select(
-        users.ids.gather(requests["user"]).alias("user_id"),
-        "latitude",
-        "longitude",
-        pl.lit(None, pl.List(restaurants.ids.dtype)).alias("candidate_restaurant_ids"),
-        pl.lit(REQUEST_SIZE, pl.Int64).alias("size"),
-        pl.lit(_max_dist_m(clicks, world.asked), pl.Int64).alias("max_dist"),
-        pl.lit(value=False).alias("sort_dist"),
-        restaurants.ids.gather(requests["restaurant"]).alias("visited_restaurant_id"),
-        pl.col("visited_at").cast(moment),
-        pl.col("at").cast(moment),
-    )
-
-
-def _max_dist_m(clicks: pl.DataFrame, asked: Map) -> int:
-    """How far requests look: the radius that others were drawn in, else what holds nearly all train choices."""
-    if not asked.events.shows:
-        return asked.negatives.radius_m
-    farthest = clicks[DISTANCE_M].quantile(_REACH_SHARE) or 0.0
-    return min(max(-(-int(farthest) // _REACH_STEP_M), 1) * _REACH_STEP_M, MAX_RADIUS_M)
 
 
 def _note_absent(asked: Map, users: Entities, restaurants: Entities, log: Log, tally: Tally) -> None:

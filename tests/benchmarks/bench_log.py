@@ -72,7 +72,7 @@ def join_in_duckdb(folder: Path, out: Path) -> None:
 def import_by_map(folder: Path, out: Path) -> None:
     """Our import; prints the seconds of reading and of all, and its rows."""
     from data.log import write
-    from data.log.map import read_map
+    from data.log.mapfile import read_map
     from data.log.reading import events
 
     seconds: dict[str, float] = {}

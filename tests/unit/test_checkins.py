@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from data.log.features.history import SCHEMA
-from data.log.map import CHECKINS_MAP, fill_checkins_map
+from data.log.mapfile import CHECKINS_MAP, fill_checkins_map
 from data.log.write import write_log
 from hexbite.errors import DataError
 from hexbite.features import Feature

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.log.features.names import Names, text_to_name
-from data.log.map import read_map
+from data.log.mapfile import read_map
 from data.log.rows.clock import Clock
 from data.log.write import write_log
 from hexbite.errors import DataError

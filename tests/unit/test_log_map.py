@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from data.log.map import CHECKINS_MAP, Map, read_map
+from data.log.map import Map
+from data.log.mapfile import CHECKINS_MAP, read_map
 from hexbite.errors import DataError
 
 GOOD = """
