@@ -44,9 +44,10 @@ format: $(INSTALLED) ## what ruff can mend by itself
 
 lock: $(INSTALLED) ## pin the dependency groups of pyproject.toml anew
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	for group in service dev; do \
-		$(BIN)/uv pip compile pyproject.toml --group $$group --universal --python-version 3.11 --no-header --no-annotate \
-			--quiet --output-file requirements/$$group.txt $(CUDA:%=--no-emit-package %) || exit 1; done
+	@# The image gets the versions that were tested: those of dev hold for service too.
+	for group in dev service; do test $$group = dev || tested="--constraint requirements/dev.txt"; \
+		$(BIN)/uv pip compile pyproject.toml --group $$group $$tested --universal --python-version 3.11 --no-header \
+			--no-annotate --quiet --output-file requirements/$$group.txt $(CUDA:%=--no-emit-package %) || exit 1; done
 
 # What a CUDA build of torch pulls in by itself: left out of the pins, so that they fit a CPU build too.
 CUDA := cuda-bindings cuda-pathfinder cuda-toolkit triton nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc \
