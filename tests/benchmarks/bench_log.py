@@ -85,7 +85,7 @@ def import_by_map(folder: Path, out: Path) -> None:
 
         return wrapped
 
-    vars(write)["read_log"] = timed("reading", write.read_log)
+    vars(write)["read_log"] = timed("reading", vars(write)["read_log"])
     vars(write)["_write_clicks"] = timed("rest", vars(write)["_write_clicks"])
     started = time.monotonic()
     source = write.write_log(read_map(folder / "map.toml"), out, path=folder / "map.toml")
