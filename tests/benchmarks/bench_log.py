@@ -73,7 +73,6 @@ def import_by_map(folder: Path, out: Path) -> None:
     """Our import; prints the seconds of reading and of all, and its rows."""
     from data.log import write
     from data.log.mapfile import read_map
-    from data.log.reading import events
 
     seconds: dict[str, float] = {}
 
@@ -86,7 +85,7 @@ def import_by_map(folder: Path, out: Path) -> None:
 
         return wrapped
 
-    vars(write)["read_log"] = timed("reading", events.read_log)
+    vars(write)["read_log"] = timed("reading", vars(write)["read_log"])
     vars(write)["_write_clicks"] = timed("rest", vars(write)["_write_clicks"])
     started = time.monotonic()
     source = write.write_log(read_map(folder / "map.toml"), out, path=folder / "map.toml")
