@@ -93,7 +93,7 @@ class Categories(BaseModel):
 
 
 class Time(Clock):
-    """Its age in days at the split; negative where it lies after it."""
+    """Its age in days at the split, negative after it; of a log without times, at the latest time of the column."""
 
     kind: Literal["time"]
     column: str | None = None
@@ -137,12 +137,12 @@ class Events(Source, Clock):
 
     ``chosen`` is a column that says of each row, all of them shown, whether it was chosen. Else ``kind`` is the column
     that says what happened, ``label`` the kinds that are a choice, ``shown`` those that something was shown by, and
-    ``ignored`` those that are of no interest. Without any of them every row is a choice.
+    ``ignored`` those that are of no interest. Without any of them every row is a choice. A log may tell no ``time``.
     """
 
     user: str
     restaurant: str
-    time: str
+    time: str | None = None
     chosen: str | None = None
     kind: str | None = None
     label: Kinds = ()
@@ -160,6 +160,8 @@ class Events(Source, Clock):
     def _says_what_was_chosen(self) -> Self:
         _need_both(self, "latitude", "longitude")
         _need_both(self, "restaurant_latitude", "restaurant_longitude")
+        if self.time is None and (self.unit, self.format, self.zone) != (None, None, None):
+            raise ValueError("unit, format and zone say how times are written: name their column, as time")
         if self.chosen is not None and (self.kind is not None or self.label or self.shown or self.ignored):
             raise ValueError("chosen says it of each row: give no kind, label, shown or ignored beside it")
         if self.kind is None and (self.label or self.shown or self.ignored):
@@ -179,7 +181,10 @@ class Events(Source, Clock):
 
 
 class Split(BaseModel):
-    """``test``: the share of the choices that come last; or ``at``, the time from which on lists are test lists."""
+    """``test``: the share of the choices that come last; or ``at``, the time from which on lists are test lists.
+
+    Of a log without times ``test`` is the share of the lists, drawn by a hash of each list's key and the seed.
+    """
 
     model_config = _STRICT
     test: float = Field(default=0.2, gt=0, lt=1)
@@ -254,7 +259,32 @@ class Map(BaseModel):
                     f"nothing is known of {table}: give [{table}.features], or history = true, which makes features of "
                     "the choices before the split"
                 )
+        if self.events.time is None:
+            self._needs_no_time()
         return self
+
+    def _needs_no_time(self) -> None:
+        """Raise ValueError where the map wants what only times can tell."""
+        wanted = {
+            "[split] at": self.split.at is not None,
+            "[lists] join_h": "join_h" in self.lists.model_fields_set,
+            "[standing] max_age_h": "max_age_h" in self.standing.model_fields_set,
+        }
+        for key, is_said in wanted.items():
+            if is_said:
+                raise ValueError(f"{key} is about times, and [events] names no time: name one, or leave {key} out")
+        is_known = self.users is not None and bool(self.users.features)
+        if self.events.shows and self.events.list is None and not is_known:
+            raise ValueError(
+                "without time and list all that a person was shown is one list, in one split, and history knows "
+                "nothing of test people: give [users.features], or list or time in [events]"
+            )
+        places = (self.events.latitude,)
+        if not self.events.shows and not any(places):
+            raise ValueError(
+                "without shown, chosen and time nothing tells where the person stood, and so what else was in reach: "
+                "give latitude and longitude in [events], or what was shown"
+            )
 
 
 def _need_both(model: BaseModel, first: str, second: str) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from data.log.map import Map
 from data.log.rows.clock import Clock
 from data.log.rows.lists import make_lists
+from data.log.rows.split import Split
 from data.log.rows.world import World
 from data.log.rules import Outcome, Tally
 from tests.unit.log_reference import Event, rule
@@ -46,7 +47,7 @@ def world(*, unchosen: str = "leave out") -> World:
     many = len(RESTAURANTS)
     return World(
         asked,
-        split_us=SPLIT_S * 1_000_000,
+        split=Split(SPLIT_S * 1_000_000, 0.2, *(np.empty(0, np.uint64),) * 2),
         first_us=0,
         last_us=10**12,
         lats=np.linspace(50.0, 50.04, many),

@@ -33,9 +33,9 @@ class Encoded(NamedTuple):
 
 
 def encode(
-    sheet: Sheet, rows: pl.DataFrame, wanted: dict[str, FeatureMap], *, split: datetime, names: Names
+    sheet: Sheet, rows: pl.DataFrame, wanted: dict[str, FeatureMap], *, at: datetime | None, names: Names
 ) -> Encoded:
-    """Encode the rows of a table, in their order.
+    """Encode the rows of a table, in their order; ages at a moment, by default the latest of each column.
 
     Raises DataError, naming table, key, column and values, where a column does not hold what the map says.
     """
@@ -46,7 +46,7 @@ def encode(
             case Category() | Categories():
                 _encode_values(sheet, rows, key, column, feature, names, encoded)
             case _:
-                _encode_number(sheet, rows, key, column, feature, split, names, encoded)
+                _encode_number(sheet, rows, key, column, feature, at, names, encoded)
     return encoded
 
 
@@ -56,11 +56,11 @@ def _encode_number(
     key: str,
     column: str,
     feature: Number | Boolean | Time,
-    split: datetime,
+    at: datetime | None,
     names: Names,
     encoded: Encoded,
 ) -> None:
-    values = rows.select(_number(sheet, rows, key, column, feature, split).alias("v")).to_series().cast(pl.Float32)
+    values = rows.select(_number(sheet, rows, key, column, feature, at).alias("v")).to_series().cast(pl.Float32)
     where = f"{sheet.table}.{key}"
     if values.null_count() == len(values):
         encoded.told.append(f"{where} holds no value in any row, and is left out")
@@ -80,7 +80,7 @@ def _encode_number(
     what = {
         "number": f"column {column}",
         "boolean": f"column {column}: 1 where true",
-        "time": f"column {column}: days before the split",
+        "time": f"column {column}: days before {'the latest in it' if at is None else 'the split'}",
     }[feature.kind]
     encoded.features.append(Feature(names.give(key), fill, what))
     encoded.columns.append(values)
@@ -95,12 +95,12 @@ def _add_missing(key: str, column: str, is_missing: pl.Series, names: Names, enc
 
 
 def _number(
-    sheet: Sheet, rows: pl.DataFrame, key: str, column: str, feature: Number | Boolean | Time, split: datetime
+    sheet: Sheet, rows: pl.DataFrame, key: str, column: str, feature: Number | Boolean | Time, at: datetime | None
 ) -> pl.Expr:
     if isinstance(feature, Time):
         parsed = time_expression(sheet, f"features.{key}", column, feature)
         _refuse_others(sheet, rows, key, column, parsed.is_null(), "is no time: say format, or unit")
-        return (pl.lit(split) - parsed).dt.total_microseconds() / 86_400_000_000
+        return ((parsed.max() if at is None else pl.lit(at)) - parsed).dt.total_microseconds() / 86_400_000_000
     if rows[column].dtype.is_temporal():
         raise sheet.fault(f"features.{key}", column, f'is of type {rows[column].dtype}: times are of kind = "time"')
     if isinstance(feature, Number):

@@ -29,7 +29,8 @@ _STREAMS: Final = {"train": 0, "test": 1}
 def find_visits(events: pl.DataFrame, world: World, tally: Tally) -> pl.DataFrame:
     """The choices of one bucket that something can be learned from: every row is counted under what it ends as.
 
-    ``user``, ``restaurant``, ``time``, ``latitude``, ``longitude`` (where the person stood), ``distance_m`` from there.
+    ``user``, ``restaurant``, ``time``, ``latitude``, ``longitude`` (where the person stood), ``distance_m`` from there,
+    ``is_test``.
     """
     rows = events.sort(
         "user", "time", "restaurant", *(n for n in events.columns if n not in ("user", "time", "restaurant"))
@@ -70,12 +71,16 @@ def find_visits(events: pl.DataFrame, world: World, tally: Tally) -> pl.DataFram
         (Outcome.STAYED, ~is_own & (restaurant == restaurant[before])),
         (Outcome.STANDING_UNKNOWN, ~is_own & (~is_young | np.isnan(lats))),
     )
-    outcomes[is_open] = np.where(time[is_open] >= world.split_us, Outcome.TEST, Outcome.TRAIN)
+    is_test = world.split.of_visits(user, restaurant, time)
+    outcomes[is_open] = np.where(is_test[is_open], Outcome.TEST, Outcome.TRAIN)
     for fault, is_so in faults:
         outcomes[is_open & is_so] = fault
     tally.add(outcomes)
     visits = rows.select("user", "restaurant", "time").with_columns(
-        latitude=pl.Series(lats), longitude=pl.Series(lngs), distance_m=pl.Series(metres)
+        latitude=pl.Series(lats),
+        longitude=pl.Series(lngs),
+        distance_m=pl.Series(metres),
+        is_test=pl.Series(is_test),
     )
     return visits.filter(pl.Series(outcomes >= Outcome.TRAIN))
 

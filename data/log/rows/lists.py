@@ -63,7 +63,7 @@ def make_lists(events: pl.DataFrame, world: World, tally: Tally) -> Listed:
     keeps = (items > 1) & (has_click | (world.asked.lists.unchosen == "keep"))
 
     list_time = np.minimum.reduceat(np.where(is_choice, _LATEST, time), in_list.starts) if len(rows) else time
-    is_test = list_time >= world.split_us
+    is_test = world.split.of_lists(user[in_list.starts], rows["list"].to_numpy()[in_list.starts], list_time)
     outcomes = np.full(len(rows), Outcome.OPEN, dtype=np.uint8)
     _judge_choices(outcomes, is_choice & live, time, in_pair, shown)
     outcomes[(outcomes == Outcome.CHOICE) & (items[in_list.of] == 1)] = Outcome.CHOSEN_IN_SINGLE

@@ -10,6 +10,7 @@ import polars as pl
 
 from data.log.map import Map
 from data.log.rows.clock import Clock
+from data.log.rows.split import Split
 from data.log.rules import Outcome, Outcomes
 from hexbite.geo import Degrees, Metres, distances_m
 
@@ -27,7 +28,7 @@ class World(NamedTuple):
     """
 
     asked: Map
-    split_us: int
+    split: Split
     first_us: int
     last_us: int
     lats: Degrees
