@@ -22,10 +22,12 @@ _STRICT: Final = ConfigDict(extra="forbid", frozen=True)
 
 
 def _to_text(value: Any) -> Any:
-    """What a kind of event is called in a file: a TOML true is the text ``true``, a 1 the text ``1``."""
+    """What a value is called in a file: a TOML true is the text ``true``, a 1 and a 1.0 the text ``1``."""
     if isinstance(value, bool):
         return str(value).lower()
-    return str(value) if isinstance(value, int) else value
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value) if isinstance(value, int | float) else value
 
 
 def _to_list(value: Any) -> Any:
@@ -115,16 +117,11 @@ class Table(Source):
     features: dict[str, Feature] = Field(default_factory=dict)
 
 
-class Users(Table):
-    """A row a person."""
-
-
-class Restaurants(Table):
-    """A row a restaurant; where it is may be told by the events instead."""
+class Placed(Table):
+    """A table whose rows may say where they are."""
 
     latitude: str | None = None
     longitude: str | None = None
-    time_zone: str | None = None
 
     @model_validator(mode="after")
     def _has_both(self) -> Self:
@@ -132,11 +129,22 @@ class Restaurants(Table):
         return self
 
 
+class Users(Placed):
+    """A row a person, and their home: where they were if no event says it."""
+
+
+class Restaurants(Placed):
+    """A row a restaurant; where it is may be told by the events instead."""
+
+    time_zone: str | None = None
+
+
 class Events(Source, Clock):
     """The log: a row an event.
 
-    ``chosen`` is a column that says of each row, all of them shown, whether it was chosen. Else ``kind`` is the column
-    that says what happened, ``label`` the kinds that are a choice, ``shown`` those that something was shown by, and
+    ``chosen`` is a column that says of each row, all of them shown, whether it was chosen: where it holds one of
+    ``chosen_is``, by default a yes. Else ``kind`` is the column that says what happened, ``label`` the kinds that are a
+    choice, ``shown`` those that something was shown by, and
     ``ignored`` those that are of no interest. Without any of them every row is a choice. A log may tell no ``time``.
     """
 
@@ -144,6 +152,7 @@ class Events(Source, Clock):
     restaurant: str
     time: str | None = None
     chosen: str | None = None
+    chosen_is: Kinds = ()
     kind: str | None = None
     label: Kinds = ()
     shown: Kinds = ()
@@ -164,6 +173,10 @@ class Events(Source, Clock):
             raise ValueError("unit, format and zone say how times are written: name their column, as time")
         if self.chosen is not None and (self.kind is not None or self.label or self.shown or self.ignored):
             raise ValueError("chosen says it of each row: give no kind, label, shown or ignored beside it")
+        if self.chosen is None and self.chosen_is:
+            raise ValueError("chosen_is are values of a column: name it, as chosen")
+        if self.chosen is not None and "chosen_is" in self.model_fields_set and not self.chosen_is:
+            raise ValueError("chosen_is is empty: name the values that count as chosen, or leave it out for yes and no")
         if self.kind is None and (self.label or self.shown or self.ignored):
             raise ValueError("label, shown and ignored are values of a column: name it, as kind")
         if self.kind is not None and not self.label:
@@ -171,7 +184,10 @@ class Events(Source, Clock):
         named = [*self.label, *self.shown, *self.ignored]
         twice = sorted({value for value in named if named.count(value) > 1})
         if twice:
-            raise ValueError(f"{', '.join(twice)} is named twice in label, shown and ignored")
+            raise ValueError(
+                f"{', '.join(twice)} is named twice in label, shown and ignored; where all rows were shown, and some "
+                "chosen, give chosen and chosen_is in place of kind"
+            )
         return self
 
     @property
@@ -279,11 +295,11 @@ class Map(BaseModel):
                 "without time and list all that a person was shown is one list, in one split, and history knows "
                 "nothing of test people: give [users.features], or list or time in [events]"
             )
-        places = (self.events.latitude,)
-        if not self.events.shows and not any(places):
+        is_placed = self.events.latitude is not None or (self.users is not None and self.users.latitude is not None)
+        if not self.events.shows and not is_placed:
             raise ValueError(
                 "without shown, chosen and time nothing tells where the person stood, and so what else was in reach: "
-                "give latitude and longitude in [events], or what was shown"
+                "give latitude and longitude in [events] or [users], or what was shown"
             )
 
 

@@ -113,7 +113,20 @@ def _make_world(asked: Map, log: Log, users: Entities, restaurants: Entities) ->
     numbers = {name: number for number, name in enumerate(zones)}
     clock = Clock(zones, log.first_us // 1_000_000, log.last_us // 1_000_000)
     of = np.array([numbers[name] for name in names], dtype=np.int32)
-    world = World(asked, split, log.first_us, log.last_us, lats, lngs, of, clock, user_has_row, is_placed)
+    world = World(
+        asked,
+        split,
+        log.first_us,
+        log.last_us,
+        lats,
+        lngs,
+        of,
+        users.lats,
+        users.lngs,
+        clock,
+        user_has_row,
+        is_placed,
+    )
     return world, before, names
 
 
@@ -278,3 +291,5 @@ def _note_absent(asked: Map, users: Entities, restaurants: Entities, log: Log, t
         if getattr(asked, name) is not None:
             tally.tables[name] = +entities.faults
             tally.note(f"{name} without any event", int(np.count_nonzero(~seen)))
+    if asked.users is not None and asked.users.latitude is not None:
+        tally.note("users without a home", int(np.count_nonzero(np.isnan(users.lats))))

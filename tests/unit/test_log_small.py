@@ -194,3 +194,82 @@ def test_what_a_log_without_times_cannot_know_is_refused_in_words(tmp_path: Path
     refused(folder, USERS + RESTAURANTS + only_choices, "nothing tells where the person stood")
     draws_none = USERS + RESTAURANTS + EVENTS + "[split]\ntest = 0.0001\n"
     refused(folder, draws_none, r"no test list, of those that the seed draws for \[split\] test = 0.0001")
+
+
+HOMES = 'latitude = "home_lat"\nlongitude = "home_lng"\n'
+AT_HOME = USERS.replace("[users.features]", HOMES + "[users.features]")
+
+
+def at_home(folder: Path, homes: list[tuple[Any, Any]]) -> Path:
+    """The small data set with a home for each of the 40 people."""
+    users = pl.read_csv(table(folder) / "users.csv").to_dicts()
+    rows = [user | {"home_lat": lat, "home_lng": lng} for user, (lat, lng) in zip(users, homes, strict=True)]
+    return table(folder, users=rows)
+
+
+def test_homes_tell_the_distance_of_a_log_that_tells_no_place(tmp_path: Path) -> None:
+    homes: list[tuple[Any, Any]] = [(22.1, -100.9)] * 37 + [(None, None), (0, 0), (-100.9, 22.1)]
+    source = imported(at_home(tmp_path, homes), AT_HOME + RESTAURANTS + EVENTS)
+    assert source["tables"]["users"] == {"positions out of range": 1}
+    assert source["notes"]["users without a home"] == source["notes"]["lists from an unknown place"] == 3
+    assert source["notes"]["lists from the person's home"] == 37
+    rows = pl.concat([rows_of(tmp_path, split) for split in ("train", "test")])
+    for user, place, metres in rows.select("user_id", "restaurant_id", "distance_m").iter_rows():
+        if user in ("U37", "U38", "U39"):
+            assert metres is None
+        else:
+            assert metres == pytest.approx((place - 1_000) * 1_111.95, rel=1e-3, abs=1e-3)
+    requests = pl.read_parquet(tmp_path / "out" / "requests.parquet")
+    assert len(requests)
+    assert set(requests["latitude"]) == {22.1}
+
+
+def test_exchanged_homes_are_an_error(tmp_path: Path) -> None:
+    refused(
+        at_home(tmp_path, [(-100.9, 22.1)] * 40), AT_HOME + RESTAURANTS + EVENTS, r"\[users\] latitude.*look exchanged"
+    )
+
+
+def test_a_log_of_choices_alone_stands_at_home(tmp_path: Path) -> None:
+    folder = at_home(tmp_path, [(22.1, -100.9)] * 39 + [(None, None)])
+    more = "[negatives]\nradius_m = 20000\n"
+    source = imported(folder, AT_HOME + RESTAURANTS + EVENTS.replace('chosen = "liked"\n', "") + more)
+    assert source["rows"]["choices from an unknown place"] == 6
+    assert source["notes"]["lists from the person's home"] == 39 * 6
+
+
+def test_values_of_a_column_say_what_was_chosen_by_their_text(tmp_path: Path) -> None:
+    by_truth = imported(table(tmp_path), USERS + RESTAURANTS + EVENTS, "truth")
+    by_value = EVENTS.replace('"liked"', '"rating"\nchosen_is = [2]')
+    source = imported(tmp_path, USERS + RESTAURANTS + by_value)
+    assert source["rows"] == by_truth["rows"]
+    assert source["kinds"] == {"2": 80, "0": 80, "1": 80}
+    for split in ("train", "test"):
+        assert rows_of(tmp_path, split).equals(rows_of(tmp_path, split, "truth"))
+    # Of a parquet file a float that is whole is the same text.
+    pl.read_csv(tmp_path / "ratings.csv").cast({"rating": pl.Float64}).write_parquet(tmp_path / "ratings.parquet")
+    floats = by_value.replace("ratings.csv", "ratings.parquet").replace("[2]", "2.0")
+    imported(tmp_path, USERS + RESTAURANTS + floats, "floats")
+    assert rows_of(tmp_path, "test", "floats").equals(rows_of(tmp_path, "test"))
+
+
+def test_a_row_without_a_value_says_neither_and_a_value_that_never_occurs_is_an_error(tmp_path: Path) -> None:
+    ratings = pl.read_csv(table(tmp_path) / "ratings.csv", infer_schema=False)
+    ratings = ratings.with_columns(rating=pl.when(pl.int_range(pl.len()) > 0).then("rating"))
+    ratings.write_csv(tmp_path / "ratings.csv")
+    by_value = EVENTS.replace('"liked"', '"rating"\nchosen_is = ["2", "3"]')
+    refused(tmp_path, USERS + RESTAURANTS + by_value, r"\[events\] chosen_is: '3' never occurs; the column holds")
+    source = imported(tmp_path, USERS + RESTAURANTS + by_value.replace(', "3"', ""))
+    assert source["rows"]["that say neither chosen nor not"] == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"liked"', '"liked"\nchosen_is = []', "chosen_is is empty"),
+        ('chosen = "liked"', "chosen_is = [2]", "name it, as chosen"),
+        ('chosen = "liked"', 'kind = "rating"\nlabel = [2]\nshown = [0, 1, 2]', "give chosen and chosen_is in place"),
+    ],
+)
+def test_a_map_says_in_one_way_what_was_chosen(tmp_path: Path, old: str, new: str, said: str) -> None:
+    refused(table(tmp_path), USERS + RESTAURANTS + EVENTS.replace(old, new), said)

@@ -87,7 +87,7 @@ def read_log(asked: Map, sheet: Sheet, users: Entities, restaurants: Entities, t
     are none).
     """
     events = asked.events
-    kinds = [*events.label, *events.shown, *events.ignored]
+    kinds = [*events.label, *events.shown, *events.ignored, *events.chosen_is]
     query = _query(events, sheet, users, restaurants)
     buckets = Buckets(scratch)
     choices: list[pl.DataFrame] = []
@@ -141,9 +141,9 @@ def _query(events: Events, sheet: Sheet, users: Entities, restaurants: Entities)
         "time": _time(events, sheet),
         "says": _says(events, sheet),
     }
-    if events.kind is not None:
-        sheet.require("kind", events.kind)
-        columns["kind"] = sheet.text(events.kind).str.strip_chars()
+    told = events.chosen if events.chosen_is else events.kind
+    if told is not None:
+        columns["kind"] = sheet.text(told).str.strip_chars()
     if events.list is not None:
         sheet.require("list", events.list)
         columns["list"] = pl.when(sheet.text(events.list).is_not_null()).then(
@@ -185,6 +185,8 @@ def _says(events: Events, sheet: Sheet) -> pl.Expr:
     if events.chosen is not None:
         sheet.require("chosen", events.chosen)
         truth = sheet.truth(events.chosen)
+        if events.chosen_is:
+            truth = sheet.text(events.chosen).str.strip_chars().is_in(events.chosen_is)
         said: pl.Expr = pl.when(truth).then(BOTH).when(~truth).then(SHOWN)
     elif events.kind is not None:
         sheet.require("kind", events.kind)
@@ -250,8 +252,9 @@ def _check_kinds(events: Events, sheet: Sheet, kinds: list[str], by_kind: Counte
     absent = [kind for kind in kinds if not by_kind[kind]]
     if absent:
         found = ", ".join(f"{kind} ({count:,})" for kind, count in by_kind.most_common(10))
+        key, column = ("chosen_is", events.chosen) if events.chosen_is else ("kind", events.kind)
         raise sheet.fault(
-            "kind", str(events.kind), f"{samples_to_text(absent)} never occurs; the column holds {found or 'nothing'}"
+            key, str(column), f"{samples_to_text(absent)} never occurs; the column holds {found or 'nothing'}"
         )
 
 
