@@ -57,48 +57,66 @@ class Clock(BaseModel):
         return self
 
 
-class Number(BaseModel):
+class Column(Source):
+    """A column of the entities' own table; with ``path`` or ``query``, of a side table whose ``id`` names the entity.
+
+    ``nulls`` are the side table's texts that stand for no value.
+    """
+
+    column: str | None = None
+    id: str | None = None
+    nulls: tuple[str, ...] = NULLS
+
+    def check_source(self) -> None:
+        """Raise ValueError where the keys do not say one side table, or say something of none."""
+        if self.is_aside:
+            super().check_source()
+            if self.id is None:
+                raise ValueError("id is wanted beside path or query: the column that names the entity")
+            return
+        said = sorted(self.model_fields_set & {*Source.model_fields, "id", "nulls"})
+        if said:
+            raise ValueError(f"{', '.join(said)} is said of a side table: give its path, or query")
+
+    @property
+    def is_aside(self) -> bool:
+        """Whether the column is one of a side table."""
+        return self.path is not None or self.query is not None
+
+
+class Number(Column):
     """A number as it is."""
 
-    model_config = _STRICT
     kind: Literal["number"]
-    column: str | None = None
     fill: Literal["mean", "missing"] | float | None = None
 
 
-class Boolean(BaseModel):
+class Boolean(Column):
     """1 for true, yes, t, y, 1; 0 for false, no, f, n, 0."""
 
-    model_config = _STRICT
     kind: Literal["boolean"]
-    column: str | None = None
     fill: Literal["mean", "missing"] | bool | float | None = None
 
 
-class Category(BaseModel):
+class Category(Column):
     """An indicator a value; of more than 64 values the 63 most frequent, and ``other``."""
 
-    model_config = _STRICT
     kind: Literal["category"]
-    column: str | None = None
     fill: Text | None = None
 
 
-class Categories(BaseModel):
-    """As `Category`, of a list in one text or of a real list."""
+class Categories(Column):
+    """As `Category`, of a list in one text, of a real list, or of many rows of a side table."""
 
-    model_config = _STRICT
     kind: Literal["categories"]
-    column: str | None = None
     separator: str | None = Field(default=None, min_length=1)
     fill: Text | None = None
 
 
-class Time(Clock):
+class Time(Column, Clock):
     """Its age in days at the split, negative after it; of a log without times, at the latest time of the column."""
 
     kind: Literal["time"]
-    column: str | None = None
     fill: Literal["mean", "missing"] | float | None = None
 
 

@@ -20,6 +20,7 @@ from data.log.map import Map
 from data.log.reading.columns import open_sheet
 from data.log.reading.entities import Entities, read_restaurants, read_users
 from data.log.reading.events import Log, read_log
+from data.log.reading.sides import Sides, read_sides
 from data.log.rows.choices import Reach, draw_lists, find_visits
 from data.log.rows.clicks import ClickWriter
 from data.log.rows.clock import Clock, positions_to_zones
@@ -47,22 +48,26 @@ def write_log(asked: Map, folder: Path, *, path: Path, strict: bool = False) -> 
     with ``strict`` where any row is dirty.
     """
     with whole_folder(folder) as partial, _scratch(folder) as scratch:
-        tally = Tally.start()
+        tally, base = Tally.start(), path.parent
         sheets = {
-            name: open_sheet(name, source, base=path.parent, scratch=scratch)
+            name: open_sheet(name, source, base=base, scratch=scratch)
             for name in ("users", "restaurants", "events")
             if (source := getattr(asked, name)) is not None
         }
         with progress("reading users and restaurants"):
             users = read_users(asked, sheets.get("users"), sheets["events"])
             restaurants = read_restaurants(asked, sheets.get("restaurants"), sheets["events"])
+            sides = {
+                name: read_sides(name, getattr(asked, name), entities.ids, entities.kind, tally, base, scratch)
+                for name, entities in (("users", users), ("restaurants", restaurants))
+            }
         log = read_log(asked, sheets["events"], users, restaurants, tally, scratch / "buckets")
         world, before, zones = _make_world(asked, log, users, restaurants)
         writer = ClickWriter(partial, users, restaurants, world)
         clicks, requests = _write_clicks(log, world, before, writer, tally, path)
         with progress("making features"):
             history = _make_history(world, before, clicks, len(users)) if asked.history else None
-            document = _write_tables(partial, asked, users, restaurants, world, zones, history, writer)
+            document = _write_tables(partial, asked, users, restaurants, sides, world, zones, history, writer)
             write_table(make_requests(requests, clicks, users, restaurants, world, tally), partial / REQUESTS)
         _note_absent(asked, users, restaurants, log, tally)
         document = {
@@ -245,14 +250,17 @@ def _write_tables(
     asked: Map,
     users: Entities,
     restaurants: Entities,
+    sides: dict[str, Sides],
     world: World,
     zones: list[str],
     history: Tables | None,
     writer: ClickWriter,
 ) -> dict[str, Any]:
     at = world.split.at
-    of_users = make_table("user", asked.users, users, history, world.user_has_row, at=at)
-    of_restaurants = make_table("restaurant", asked.restaurants, restaurants, history, world.restaurant_has_row, at=at)
+    of_users = make_table("user", asked.users, users, sides["users"], history, world.user_has_row, at=at)
+    of_restaurants = make_table(
+        "restaurant", asked.restaurants, restaurants, sides["restaurants"], history, world.restaurant_has_row, at=at
+    )
     told = [*of_users.told, *of_restaurants.told]
     fill = writer.distance_sum_m / writer.distances if writer.distances else None
     if fill is None:

@@ -12,6 +12,8 @@ from data.log.features.names import Names
 from data.log.map import Boolean, Categories, Category, Number, Time
 from data.log.map import Feature as FeatureMap
 from data.log.reading.columns import Sheet, samples_to_text
+from data.log.reading.entities import Entities
+from data.log.reading.sides import Sides, elements
 from data.log.reading.times import time_expression
 from hexbite.features import Feature
 
@@ -33,7 +35,7 @@ class Encoded(NamedTuple):
 
 
 def encode(
-    sheet: Sheet, rows: pl.DataFrame, wanted: dict[str, FeatureMap], *, at: datetime | None, names: Names
+    entities: Entities, sides: Sides, wanted: dict[str, FeatureMap], *, at: datetime | None, names: Names
 ) -> Encoded:
     """Encode the rows of a table, in their order; ages at a moment, by default the latest of each column.
 
@@ -42,6 +44,9 @@ def encode(
     encoded = Encoded([], [], {}, [])
     for key, feature in wanted.items():
         column = feature.column or key
+        assert entities.sheet is not None
+        # In a side table, its rows in the order of the entities, or in their own.
+        sheet, rows = sides.get(key, (entities.sheet, entities.rows))
         match feature:
             case Category() | Categories():
                 _encode_values(sheet, rows, key, column, feature, names, encoded)
@@ -174,9 +179,4 @@ def _lists(sheet: Sheet, column: str, feature: Category | Categories) -> pl.Expr
     if isinstance(feature, Category):
         text = sheet.text(column).str.strip_chars()
         return pl.when(text.is_not_null()).then(pl.concat_list(text))
-    if sheet.dtypes[column] == pl.String:
-        lists = sheet.text(column).str.split(feature.separator or "")
-    else:
-        lists = pl.col(column).cast(pl.List(pl.String))
-    stripped = lists.list.eval(pl.element().str.strip_chars())
-    return stripped.list.eval(pl.element().filter(~pl.element().is_in(sheet.nulls))).list.unique(maintain_order=True)
+    return elements(sheet, column, feature)

@@ -14,6 +14,7 @@ from data.log.features.history import CONTEXT, SCHEMA, Tables, declare_fills
 from data.log.features.names import Names
 from data.log.map import Table
 from data.log.reading.entities import Entities
+from data.log.reading.sides import Sides
 from hexbite.errors import DataError
 from hexbite.features import DISTANCE_M, Feature, FeatureSchema
 from hexbite.ids import IdKinds
@@ -32,6 +33,7 @@ def make_table(
     group: str,
     table: Table | None,
     entities: Entities,
+    sides: Sides,
     history: Tables | None,
     has_row: npt.NDArray[np.bool_],
     *,
@@ -48,7 +50,7 @@ def make_table(
     told: list[str] = []
     taken = frozenset(SCHEMA.names(group)) if history is not None else frozenset()
     if table is not None and entities.sheet is not None and table.features:
-        encoded = encode(entities.sheet, entities.rows, table.features, at=at, names=Names(taken))
+        encoded = encode(entities, sides, table.features, at=at, names=Names(taken))
         features, columns, values, told = encoded
     frame = pl.DataFrame([values_.alias(feature.name) for feature, values_ in zip(features, columns, strict=True)])
     if history is not None:

@@ -12,6 +12,7 @@ import polars as pl
 from data.log.map import Categories, Feature, Map, Placed, Restaurants, Users
 from data.log.reading.columns import Sheet
 from data.log.reading.ids import id_expression, infer_kind
+from data.log.reading.sides import refuse_type
 from hexbite.errors import DataError
 from hexbite.geo import Degrees
 from hexbite.ids import IdKind
@@ -115,17 +116,16 @@ def _feature_columns(sheet: Sheet, wanted: dict[str, Feature]) -> list[str]:
     """The columns that the features are made of. Raises DataError where one is absent or of a type that cannot be."""
     columns = []
     for key, feature in wanted.items():
+        if feature.is_aside:
+            continue
         column, place = feature.column or key, f"features.{key}"
         dtype = sheet.require(place, column)
-        if isinstance(dtype, pl.List | pl.Array) != isinstance(feature, Categories) and (
-            not isinstance(feature, Categories) or dtype != pl.String
-        ):
-            wants = 'lists are of kind = "categories"' if dtype.is_nested() else "categories are lists, or text"
-            raise sheet.fault(place, column, f"is of type {dtype}: {wants}")
-        if isinstance(dtype, pl.Struct | pl.Binary | pl.Object):
-            raise sheet.fault(place, column, f"is of type {dtype}, which is no feature: leave it out")
-        if isinstance(feature, Categories) and dtype == pl.String and feature.separator is None:
-            raise sheet.fault(place, column, 'is text: say separator, such as ";"')
+        refuse_type(sheet, place, column, feature)
+        if isinstance(feature, Categories):
+            if not isinstance(dtype, pl.List | pl.Array) and dtype != pl.String:
+                raise sheet.fault(place, column, f"is of type {dtype}: categories are lists, or text")
+            if dtype == pl.String and feature.separator is None:
+                raise sheet.fault(place, column, 'is text: say separator, such as ";"')
         columns.append(column)
     return columns
 
