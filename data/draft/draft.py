@@ -13,6 +13,7 @@ from typing import Any, Final
 from data.draft.entities import Entity, draft_restaurants, draft_users
 from data.draft.events import Line, draft_events
 from data.draft.roles import Roles, find_roles
+from data.draft.sides import draft_side, find_reference
 from data.draft.survey import Table, survey
 from data.sources.away import is_address
 from hexbite.console import progress
@@ -74,6 +75,7 @@ def _lines(roles: Roles, folder: Path) -> Iterator[str]:
     users = None if roles.users is None else draft_users(roles.users, roles.user)
     restaurants = None if roles.restaurants is None else draft_restaurants(roles.restaurants, roles.restaurant)
     entities = {"users": users, "restaurants": restaurants}
+    others = list(_take_sides(roles, entities, folder))
     unknown = [name for name, entity in entities.items() if entity is None or not entity.has_features]
     if unknown:
         yield ""
@@ -85,14 +87,34 @@ def _lines(roles: Roles, folder: Path) -> Iterator[str]:
             continue
         yield from _entity_lines(name, table, entity, folder)
     yield from ("", "[events]")
-    yield from map(_to_text, [*_source_lines(roles.events, folder), *draft_events(roles)])
-    yield from (
-        "",
-        "[split]",
-        _to_text(Line("test", 0.2, "the share of the choices, the latest, that are kept to test by")),
-    )
-    for table in roles.others:
+    events = draft_events(roles)
+    yield from map(_to_text, [*_source_lines(roles.events, folder), *events])
+    is_timed = any(line.key == "time" for line in events)
+    kept = "the share of the choices, the latest, that are" if is_timed else "the share of the lists, drawn, that is"
+    yield from ("", "[split]", _to_text(Line("test", 0.2, f"{kept} kept to test by")))
+    for table in others:
         yield from ("", _comment(f"{table.path}: not used; nothing refers to it"))
+
+
+def _take_sides(roles: Roles, entities: dict[str, Entity | None], folder: Path) -> Iterator[Table]:
+    """Give the features of side tables to the entities that they are about, and return the files that are none."""
+    for table in roles.others:
+        found = {
+            name: find_reference(table, owner, reference.id if reference is not None else None)
+            for name, owner, reference in (
+                ("users", roles.users, roles.user),
+                ("restaurants", roles.restaurants, roles.restaurant),
+            )
+        }
+        # What names both is another log.
+        named = [(entity, id_) for name, id_ in found.items() if (entity := entities[name]) is not None and id_]
+        if len(named) != 1:
+            yield table
+            continue
+        entity, id_ = named[0]
+        source = {"path": _path_from(table.path, folder)} | table.keys
+        taken = {line.key for line in entity.features if line.key is not None}
+        entity.features.extend(draft_side(table, id_, source, taken))
 
 
 def _entity_lines(name: str, table: Table, entity: Entity, folder: Path) -> Iterator[str]:

@@ -28,7 +28,10 @@ class Entity(NamedTuple):
 def draft_users(table: Table, found: Reference | None) -> Entity:
     """What the map says of the users."""
     keys = [_id_line(table, found)]
-    return Entity(keys, list(_features(table, {str(keys[0].value)})))
+    for line in _place_lines(find_pairs(table.columns.values())):
+        why = f"their home, for events that tell no place: {line.why}" if line.why else ""
+        keys.append(line._replace(why=why))
+    return Entity(keys, list(_features(table, _used(keys))))
 
 
 def draft_restaurants(table: Table, found: Reference | None) -> Entity:
@@ -47,8 +50,11 @@ def draft_restaurants(table: Table, found: Reference | None) -> Entity:
         keys.append(Line("time_zone", zones[0], "names of time zones"))
     else:
         keys.append(Line(None, None, "time_zone: no column names one; it is found by position"))
-    used = {str(line.value) for line in keys if line.key is not None}
-    return Entity(keys, list(_features(table, used)))
+    return Entity(keys, list(_features(table, _used(keys))))
+
+
+def _used(keys: list[Line]) -> set[str]:
+    return {str(line.value) for line in keys if line.key is not None}
 
 
 def _id_line(table: Table, found: Reference | None) -> Line:

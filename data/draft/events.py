@@ -18,6 +18,7 @@ from data.draft.words import (
     KIND,
     LIST,
     POSITION,
+    RATING,
     RESTAURANT,
     TIME,
     USER,
@@ -30,6 +31,10 @@ from data.draft.words import (
 _MANY_KINDS: Final = 60
 
 _LAST_POSITION: Final = 10_000
+
+# More steps than these are no rating; what stands so far up from the least to the greatest is liked.
+_MANY_STEPS: Final = 21
+_LIKED: Final = 0.7
 
 # A list has so many rows at the least, on average.
 _FEW_ROWS: Final = 1.5
@@ -85,6 +90,9 @@ def _time(log: Table, taken: set[str]) -> Iterator[Line]:
         written = tell_times(column)
         if written is not None and column.name not in taken:
             found.append((column, written))
+    if not found:
+        yield Line(None, None, "time: no column tells one; a hash of the lists draws the split")
+        return
     # A moment rather than a day, the one whose name says so, in every row, the first of them.
     best, written = max(
         found,
@@ -115,6 +123,12 @@ def _what(log: Table, taken: set[str]) -> Iterator[Line]:
     if chosen:
         counts = ", ".join(f"{value} {count:,}" for value, count in chosen[0].counts.items())
         yield Line("chosen", chosen[0].name, f"every row was shown: {counts}", is_sure=len(chosen) == 1)
+        return
+    rated = [column for column in free if name_to_words(column.name) & RATING and _rates(column)]
+    if rated:
+        # Of rating, food_rating and service_rating the first is of the whole.
+        best = min(rated, key=lambda column: len(name_to_words(column.name)))
+        yield from _rating_lines(best, [column.name for column in rated if column is not best])
         return
     few = [column for column in free if 2 <= len(column.counts) <= 10 and not column.is_number]
     hint = f"; does {few[0].name} say what happened ({', '.join(list(few[0].counts)[:4])})?" if few else ""
@@ -149,6 +163,21 @@ def _is_truth(column: Column) -> bool:
         {"t", "f"},
         {"y", "n"},
     )
+
+
+def _rates(column: Column) -> bool:
+    """Whether (nearly) every row rates, by a few steps."""
+    return column.is_number and 2 <= len(column.counts) <= _MANY_STEPS and column.nulls <= 0.02 * column.rows
+
+
+def _rating_lines(column: Column, others: list[str]) -> Iterator[Line]:
+    assert column.least is not None and column.greatest is not None
+    bar = column.least + _LIKED * (column.greatest - column.least)
+    liked = sorted((value for value in column.counts if float(value) >= bar), key=float)
+    counts = ", ".join(f"{value} {count:,}" for value, count in column.counts.items())
+    yield Line("chosen", column.name, f"every row was shown, and rated: {counts}", is_sure=False)
+    others_too = f"; or by {', '.join(others)}" if others else ""
+    yield Line("chosen_is", liked, f"the ratings that count as chosen{others_too}", is_sure=False)
 
 
 def _list(log: Table, taken: set[str], user: Reference | None) -> Iterator[Line]:

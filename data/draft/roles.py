@@ -52,7 +52,7 @@ def find_roles(tables: list[Table]) -> Roles:
     }
     indices: list[int | None] = [*range(len(tables)), None, None]
     for events, users, restaurants in dict.fromkeys(permutations(indices, 3)):
-        if events is None or not _times(tables[events]):
+        if events is None:
             continue
         to_users = [] if users is None else references[events, users]
         to_restaurants = [] if restaurants is None else references[events, restaurants]
@@ -61,8 +61,8 @@ def find_roles(tables: list[Table]) -> Roles:
             best, most = (events, users, restaurants), score
     if best is None:
         raise DataError(
-            "none of the files looks like events: rows with a time, a user's id and a restaurant's; name the file that "
-            "holds what was shown, clicked or ordered",
+            "none of the files looks like events: rows with a user's id and a restaurant's, and a time as well where "
+            "there is one; name the file that holds what was shown, clicked, ordered or rated",
             path=", ".join(table.path for table in tables),
         )
     events, users, restaurants = best
@@ -100,7 +100,10 @@ def _score(
 ) -> float:
     """How well files fit their roles; 0 where they cannot have them."""
     log = tables[events]
-    score = 1.0 + _named(log, EVENTS) + 0.5 * (log.rows == max(table.rows for table in tables))
+    is_timed = bool(_times(log))
+    if not is_timed and not (_names(log, to_users, USER) and _names(log, to_restaurants, RESTAURANT)):
+        return 0.0
+    score = 1.0 + 1.5 * is_timed + _named(log, EVENTS) + 0.5 * (log.rows == max(table.rows for table in tables))
     for place, found, words in ((users, to_users, USER), (restaurants, to_restaurants, RESTAURANT)):
         if place is None:
             score += 0.5 * any(name_to_words(name) & words for name in log.columns)
@@ -116,6 +119,14 @@ def _score(
     if users is not None and restaurants is not None and _distinct_columns(to_users, to_restaurants) < 2:
         return 0.0
     return score
+
+
+def _names(log: Table, found: list[Reference], words: frozenset[str]) -> bool:
+    """Whether a column of many rows names somebody, or something, of a kind."""
+    columns = [log.columns[reference.column] for reference in found] or [
+        column for column in log.columns.values() if name_to_words(column.name) & words and could_be_id(column)
+    ]
+    return any(not column.is_unique for column in columns)
 
 
 def _distinct_columns(one: list[Reference], other: list[Reference]) -> int:

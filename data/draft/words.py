@@ -42,7 +42,7 @@ EVENTS: Final = _words(
     """
     event events log logs order orders click clicks impression impressions interaction interactions checkin
     checkins visit visits action actions booking bookings transaction transactions history bestellungen
-    session sessions
+    session sessions rating ratings review reviews
     """
 )
 TIME: Final = _words(
@@ -57,6 +57,9 @@ CHOSEN: Final = _words(
     """
     clicked click ordered chosen selected converted conversion purchased booked label target visited bought
     """
+)
+RATING: Final = _words(
+    "rating ratings rate score stars star liked bewertung sterne puntuación calificación valoración nota voto avaliação"
 )
 KIND: Final = _words("kind type event action activity verb status typ ereignis tipo name")
 

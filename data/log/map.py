@@ -22,10 +22,12 @@ _STRICT: Final = ConfigDict(extra="forbid", frozen=True)
 
 
 def _to_text(value: Any) -> Any:
-    """What a kind of event is called in a file: a TOML true is the text ``true``, a 1 the text ``1``."""
+    """What a value is called in a file: a TOML true is the text ``true``, a 1 and a 1.0 the text ``1``."""
     if isinstance(value, bool):
         return str(value).lower()
-    return str(value) if isinstance(value, int) else value
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value) if isinstance(value, int | float) else value
 
 
 def _to_list(value: Any) -> Any:
@@ -55,48 +57,66 @@ class Clock(BaseModel):
         return self
 
 
-class Number(BaseModel):
+class Column(Source):
+    """A column of the entities' own table; with ``path`` or ``query``, of a side table whose ``id`` names the entity.
+
+    ``nulls`` are the side table's texts that stand for no value.
+    """
+
+    column: str | None = None
+    id: str | None = None
+    nulls: tuple[str, ...] = NULLS
+
+    def check_source(self) -> None:
+        """Raise ValueError where the keys do not say one side table, or say something of none."""
+        if self.is_aside:
+            super().check_source()
+            if self.id is None:
+                raise ValueError("id is wanted beside path or query: the column that names the entity")
+            return
+        said = sorted(self.model_fields_set & {*Source.model_fields, "id", "nulls"})
+        if said:
+            raise ValueError(f"{', '.join(said)} is said of a side table: give its path, or query")
+
+    @property
+    def is_aside(self) -> bool:
+        """Whether the column is one of a side table."""
+        return self.path is not None or self.query is not None
+
+
+class Number(Column):
     """A number as it is."""
 
-    model_config = _STRICT
     kind: Literal["number"]
-    column: str | None = None
     fill: Literal["mean", "missing"] | float | None = None
 
 
-class Boolean(BaseModel):
+class Boolean(Column):
     """1 for true, yes, t, y, 1; 0 for false, no, f, n, 0."""
 
-    model_config = _STRICT
     kind: Literal["boolean"]
-    column: str | None = None
     fill: Literal["mean", "missing"] | bool | float | None = None
 
 
-class Category(BaseModel):
+class Category(Column):
     """An indicator a value; of more than 64 values the 63 most frequent, and ``other``."""
 
-    model_config = _STRICT
     kind: Literal["category"]
-    column: str | None = None
     fill: Text | None = None
 
 
-class Categories(BaseModel):
-    """As `Category`, of a list in one text or of a real list."""
+class Categories(Column):
+    """As `Category`, of a list in one text, of a real list, or of many rows of a side table."""
 
-    model_config = _STRICT
     kind: Literal["categories"]
-    column: str | None = None
     separator: str | None = Field(default=None, min_length=1)
     fill: Text | None = None
 
 
-class Time(Clock):
-    """Its age in days at the split; negative where it lies after it."""
+class Time(Column, Clock):
+    """Its age in days at the split, negative after it; of a log without times, at the latest time of the column."""
 
     kind: Literal["time"]
-    column: str | None = None
     fill: Literal["mean", "missing"] | float | None = None
 
 
@@ -115,16 +135,11 @@ class Table(Source):
     features: dict[str, Feature] = Field(default_factory=dict)
 
 
-class Users(Table):
-    """A row a person."""
-
-
-class Restaurants(Table):
-    """A row a restaurant; where it is may be told by the events instead."""
+class Placed(Table):
+    """A table whose rows may say where they are."""
 
     latitude: str | None = None
     longitude: str | None = None
-    time_zone: str | None = None
 
     @model_validator(mode="after")
     def _has_both(self) -> Self:
@@ -132,18 +147,30 @@ class Restaurants(Table):
         return self
 
 
+class Users(Placed):
+    """A row a person, and their home: where they were if no event says it."""
+
+
+class Restaurants(Placed):
+    """A row a restaurant; where it is may be told by the events instead."""
+
+    time_zone: str | None = None
+
+
 class Events(Source, Clock):
     """The log: a row an event.
 
-    ``chosen`` is a column that says of each row, all of them shown, whether it was chosen. Else ``kind`` is the column
-    that says what happened, ``label`` the kinds that are a choice, ``shown`` those that something was shown by, and
-    ``ignored`` those that are of no interest. Without any of them every row is a choice.
+    ``chosen`` is a column that says of each row, all of them shown, whether it was chosen: where it holds one of
+    ``chosen_is``, by default a yes. Else ``kind`` is the column that says what happened, ``label`` the kinds that are a
+    choice, ``shown`` those that something was shown by, and
+    ``ignored`` those that are of no interest. Without any of them every row is a choice. A log may tell no ``time``.
     """
 
     user: str
     restaurant: str
-    time: str
+    time: str | None = None
     chosen: str | None = None
+    chosen_is: Kinds = ()
     kind: str | None = None
     label: Kinds = ()
     shown: Kinds = ()
@@ -160,8 +187,14 @@ class Events(Source, Clock):
     def _says_what_was_chosen(self) -> Self:
         _need_both(self, "latitude", "longitude")
         _need_both(self, "restaurant_latitude", "restaurant_longitude")
+        if self.time is None and (self.unit, self.format, self.zone) != (None, None, None):
+            raise ValueError("unit, format and zone say how times are written: name their column, as time")
         if self.chosen is not None and (self.kind is not None or self.label or self.shown or self.ignored):
             raise ValueError("chosen says it of each row: give no kind, label, shown or ignored beside it")
+        if self.chosen is None and self.chosen_is:
+            raise ValueError("chosen_is are values of a column: name it, as chosen")
+        if self.chosen is not None and "chosen_is" in self.model_fields_set and not self.chosen_is:
+            raise ValueError("chosen_is is empty: name the values that count as chosen, or leave it out for yes and no")
         if self.kind is None and (self.label or self.shown or self.ignored):
             raise ValueError("label, shown and ignored are values of a column: name it, as kind")
         if self.kind is not None and not self.label:
@@ -169,7 +202,10 @@ class Events(Source, Clock):
         named = [*self.label, *self.shown, *self.ignored]
         twice = sorted({value for value in named if named.count(value) > 1})
         if twice:
-            raise ValueError(f"{', '.join(twice)} is named twice in label, shown and ignored")
+            raise ValueError(
+                f"{', '.join(twice)} is named twice in label, shown and ignored; where all rows were shown, and some "
+                "chosen, give chosen and chosen_is in place of kind"
+            )
         return self
 
     @property
@@ -179,7 +215,10 @@ class Events(Source, Clock):
 
 
 class Split(BaseModel):
-    """``test``: the share of the choices that come last; or ``at``, the time from which on lists are test lists."""
+    """``test``: the share of the choices that come last; or ``at``, the time from which on lists are test lists.
+
+    Of a log without times ``test`` is the share of the lists, drawn by a hash of each list's key and the seed.
+    """
 
     model_config = _STRICT
     test: float = Field(default=0.2, gt=0, lt=1)
@@ -254,7 +293,32 @@ class Map(BaseModel):
                     f"nothing is known of {table}: give [{table}.features], or history = true, which makes features of "
                     "the choices before the split"
                 )
+        if self.events.time is None:
+            self._needs_no_time()
         return self
+
+    def _needs_no_time(self) -> None:
+        """Raise ValueError where the map wants what only times can tell."""
+        wanted = {
+            "[split] at": self.split.at is not None,
+            "[lists] join_h": "join_h" in self.lists.model_fields_set,
+            "[standing] max_age_h": "max_age_h" in self.standing.model_fields_set,
+        }
+        for key, is_said in wanted.items():
+            if is_said:
+                raise ValueError(f"{key} is about times, and [events] names no time: name one, or leave {key} out")
+        is_known = self.users is not None and bool(self.users.features)
+        if self.events.shows and self.events.list is None and not is_known:
+            raise ValueError(
+                "without time and list all that a person was shown is one list, in one split, and history knows "
+                "nothing of test people: give [users.features], or list or time in [events]"
+            )
+        is_placed = self.events.latitude is not None or (self.users is not None and self.users.latitude is not None)
+        if not self.events.shows and not is_placed:
+            raise ValueError(
+                "without shown, chosen and time nothing tells where the person stood, and so what else was in reach: "
+                "give latitude and longitude in [events] or [users], or what was shown"
+            )
 
 
 def _need_both(model: BaseModel, first: str, second: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from data.log.map import Events, Lists, Map, Negatives, Restaurants, Split, Standing, Users
+from data.sources import Source
 from hexbite.errors import DataError
 
 #: The map of check-ins that is shipped.
@@ -49,6 +50,9 @@ def check_map(document: dict[str, Any], path: Path) -> Map:
         faults = [_fault_to_text(fault["loc"], fault) for fault in error.errors()]
         raise DataError("; ".join(dict.fromkeys(faults)), path=path) from error
 
+
+# What any feature may say; id and the keys of a source are those of a side table.
+_FEATURE_KEYS: Final = ["kind", "column", "fill", "separator", "unit", "format", "zone", "id", *Source.model_fields]
 
 # How pydantic names the types of a union.
 _TRIED: Final = frozenset({"float", "bool", "int", "str"})
@@ -96,6 +100,6 @@ def _near(names: list[str]) -> str:
         "negatives": Negatives,
     }
     model = Map if len(names) == 1 else models.get(names[0]) if len(names) == 2 else None
-    keys = list(model.model_fields) if model is not None else ["kind", "column", "fill", "separator", "unit", "format"]
+    keys = list(model.model_fields) if model is not None else _FEATURE_KEYS
     close = difflib.get_close_matches(names[-1], keys, n=3)
     return f"; did you mean {' or '.join(close)}?" if close else f"; there are {', '.join(keys)}"

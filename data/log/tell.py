@@ -9,7 +9,8 @@ from typing import Any
 
 def source_to_lines(folder: Path, source: Mapping[str, Any]) -> Iterator[str]:
     """What ``source.json`` says, for a person."""
-    yield f"{folder}: {source['users']:,} users, {source['restaurants']:,} restaurants, split at {source['split']}"
+    split = "split by a hash of the lists" if source["split"] is None else f"split at {source['split']}"
+    yield f"{folder}: {source['users']:,} users, {source['restaurants']:,} restaurants, {split}"
     clicks = source["clicks"]
     yield f"  {clicks['train']:,} train rows, {clicks['test']:,} test rows"
     yield f"events        {source['events']:,}"

@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,11 +20,13 @@ from data.log.map import Map
 from data.log.reading.columns import open_sheet
 from data.log.reading.entities import Entities, read_restaurants, read_users
 from data.log.reading.events import Log, read_log
+from data.log.reading.sides import Sides, read_sides
 from data.log.rows.choices import Reach, draw_lists, find_visits
 from data.log.rows.clicks import ClickWriter
 from data.log.rows.clock import Clock, positions_to_zones
 from data.log.rows.lists import make_lists
 from data.log.rows.requests import make_requests
+from data.log.rows.split import find_split
 from data.log.rows.world import World
 from data.log.rules import Tally
 from data.output import SOURCE, whole_folder, write_json, write_schema, write_table
@@ -47,29 +48,32 @@ def write_log(asked: Map, folder: Path, *, path: Path, strict: bool = False) -> 
     with ``strict`` where any row is dirty.
     """
     with whole_folder(folder) as partial, _scratch(folder) as scratch:
-        tally = Tally.start()
+        tally, base = Tally.start(), path.parent
         sheets = {
-            name: open_sheet(name, source, base=path.parent, scratch=scratch)
+            name: open_sheet(name, source, base=base, scratch=scratch)
             for name in ("users", "restaurants", "events")
             if (source := getattr(asked, name)) is not None
         }
         with progress("reading users and restaurants"):
             users = read_users(asked, sheets.get("users"), sheets["events"])
             restaurants = read_restaurants(asked, sheets.get("restaurants"), sheets["events"])
+            sides = {
+                name: read_sides(name, getattr(asked, name), entities.ids, entities.kind, tally, base, scratch)
+                for name, entities in (("users", users), ("restaurants", restaurants))
+            }
         log = read_log(asked, sheets["events"], users, restaurants, tally, scratch / "buckets")
-        split = asked.split.at_utc or _split_time(log.choices["time"], asked.split.test)
-        world, before, zones = _make_world(asked, log, users, restaurants, split)
+        world, before, zones = _make_world(asked, log, users, restaurants)
         writer = ClickWriter(partial, users, restaurants, world)
         clicks, requests = _write_clicks(log, world, before, writer, tally, path)
         with progress("making features"):
             history = _make_history(world, before, clicks, len(users)) if asked.history else None
-            document = _write_tables(partial, asked, users, restaurants, world, zones, history, split, writer)
+            document = _write_tables(partial, asked, users, restaurants, sides, world, zones, history, writer)
             write_table(make_requests(requests, clicks, users, restaurants, world, tally), partial / REQUESTS)
         _note_absent(asked, users, restaurants, log, tally)
         document = {
             "map": path.name,
             "read": {name: sheet.place for name, sheet in sheets.items()},
-            "split": split.isoformat(),
+            "split": None if world.split.at is None else world.split.at.isoformat(),
             "events": log.rows,
             "rows": tally.told(),
             "tables": {name: dict(faults) for name, faults in tally.tables.items()},
@@ -97,22 +101,9 @@ def _scratch(folder: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _split_time(times: pl.Series, test: float) -> datetime:
-    """The time of the first of the latest choices that are test choices: rows decide, not the calendar."""
-    ordered = np.sort(times.to_numpy())
-    at_us = int(ordered[min(int((1 - test) * len(ordered)), len(ordered) - 1)])
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at_us)
-
-
-def _to_us(at: datetime) -> int:
-    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-
-
-def _make_world(
-    asked: Map, log: Log, users: Entities, restaurants: Entities, split: datetime
-) -> tuple[World, pl.DataFrame, list[str]]:
-    split_us = _to_us(split)
-    before = log.choices.filter(pl.col("time") < split_us).sort("time", "user", "restaurant")
+def _make_world(asked: Map, log: Log, users: Entities, restaurants: Entities) -> tuple[World, pl.DataFrame, list[str]]:
+    split = find_split(asked, log, users, restaurants)
+    before = split.before(log.choices, shows=asked.events.shows)
     lats, lngs = restaurants.lats.copy(), restaurants.lngs.copy()
     if asked.events.restaurant_latitude is not None:
         _locate(lats, lngs, log.places if asked.events.shows else before)
@@ -127,7 +118,20 @@ def _make_world(
     numbers = {name: number for number, name in enumerate(zones)}
     clock = Clock(zones, log.first_us // 1_000_000, log.last_us // 1_000_000)
     of = np.array([numbers[name] for name in names], dtype=np.int32)
-    world = World(asked, split_us, log.first_us, log.last_us, lats, lngs, of, clock, user_has_row, is_placed)
+    world = World(
+        asked,
+        split,
+        log.first_us,
+        log.last_us,
+        lats,
+        lngs,
+        of,
+        users.lats,
+        users.lngs,
+        clock,
+        user_has_row,
+        is_placed,
+    )
     return world, before, names
 
 
@@ -194,7 +198,7 @@ def _write_clicks(
         popularity = np.bincount(before["restaurant"].to_numpy(), minlength=len(world.lats)).astype(np.float64)
         reach = Reach(world, popularity)
         every = pl.concat(visits).sort("user", "time", "restaurant")
-        for name, is_so in ((TRAIN, pl.col("time") < world.split_us), (TEST, pl.col("time") >= world.split_us)):
+        for name, is_so in ((TRAIN, ~pl.col("is_test")), (TEST, pl.col("is_test"))):
             listed = draw_lists(every.filter(is_so), name, reach, world)
             tally.note(f"{name} lists", len(listed.requests))
             writer.add(listed)
@@ -207,14 +211,18 @@ def _write_clicks(
     for name in (TRAIN, TEST):
         if not writer.rows[name]:
             found_ = ", ".join(f"{count:,} {what}" for what, count in tally.told().items())
-            when = "before" if name == TRAIN else "at or after"
-            at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=world.split_us)
             raise DataError(
-                f"no {name} list, {when} the split time {at.isoformat()}, is left ({found_}); choose another split, or "
-                "look at what was left out",
+                f"no {name} list, {_when(name, world)}, is left ({found_}); choose another split, or look at what was "
+                "left out",
                 path=path,
             )
     return pl.concat(clicks), pl.concat(requests)
+
+
+def _when(name: str, world: World) -> str:
+    if world.split.at is None:
+        return f"of those that the seed draws for [split] test = {world.split.test:g}"
+    return f"{'before' if name == TRAIN else 'at or after'} the split time {world.split.at.isoformat()}"
 
 
 def _ahead(make: Callable[[_In], _Out], items: Iterable[_In]) -> Iterator[_Out]:
@@ -233,7 +241,7 @@ def _make_history(world: World, before: pl.DataFrame, clicks: pl.DataFrame, user
     known = clicks.filter(pl.col(DISTANCE_M).is_not_null())
     placed = before.filter(pl.Series(world.restaurant_has_row[before["restaurant"].to_numpy()]))
     return make_tables(
-        placed, known, world.lats, world.lngs, users=users, split_us=world.split_us, seed=world.asked.seed
+        placed, known, world.lats, world.lngs, users=users, split_us=world.split.at_us, seed=world.asked.seed
     )
 
 
@@ -242,15 +250,16 @@ def _write_tables(
     asked: Map,
     users: Entities,
     restaurants: Entities,
+    sides: dict[str, Sides],
     world: World,
     zones: list[str],
     history: Tables | None,
-    split: datetime,
     writer: ClickWriter,
 ) -> dict[str, Any]:
-    of_users = make_table("user", asked.users, users, history, world.user_has_row, split=split)
+    at = world.split.at
+    of_users = make_table("user", asked.users, users, sides["users"], history, world.user_has_row, at=at)
     of_restaurants = make_table(
-        "restaurant", asked.restaurants, restaurants, history, world.restaurant_has_row, split=split
+        "restaurant", asked.restaurants, restaurants, sides["restaurants"], history, world.restaurant_has_row, at=at
     )
     told = [*of_users.told, *of_restaurants.told]
     fill = writer.distance_sum_m / writer.distances if writer.distances else None
@@ -259,7 +268,11 @@ def _write_tables(
     elif not asked.events.shows:
         fill = float(asked.negatives.radius_m)
     schema = make_schema(
-        of_users.features, of_restaurants.features, IdKinds(users.kind, restaurants.kind), distance_fill=fill
+        of_users.features,
+        of_restaurants.features,
+        IdKinds(users.kind, restaurants.kind),
+        distance_fill=fill,
+        is_timed=asked.events.time is not None,
     )
     write_schema(schema, folder)
     has_row = pl.Series(world.user_has_row)
@@ -286,3 +299,5 @@ def _note_absent(asked: Map, users: Entities, restaurants: Entities, log: Log, t
         if getattr(asked, name) is not None:
             tally.tables[name] = +entities.faults
             tally.note(f"{name} without any event", int(np.count_nonzero(~seen)))
+    if asked.users is not None and asked.users.latitude is not None:
+        tally.note("users without a home", int(np.count_nonzero(np.isnan(users.lats))))

@@ -35,6 +35,11 @@ class Source(BaseModel):
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> Self:
+        self.check_source()
+        return self
+
+    def check_source(self) -> None:
+        """Raise ValueError where the keys do not say one source."""
         if (self.path is None) == (self.query is None):
             raise ValueError("give path or query, one of them")
         if (self.query is None) != (self.database is None):
@@ -43,7 +48,6 @@ class Source(BaseModel):
             raise ValueError("path is empty: name a file")
         if self.columns is not None and len(set(self.columns)) < len(self.columns):
             raise ValueError("columns names one of them twice")
-        return self
 
     @property
     def paths(self) -> list[str]:

@@ -18,6 +18,8 @@ from data.draft.roles import could_be_id
 from data.draft.survey import Column, survey
 from data.draft.times import tell_times
 from data.draft.words import name_to_words
+from data.log.mapfile import read_map
+from data.log.write import write_log
 from hexbite.errors import DataError
 
 ROOT = Path(__file__).parents[2]
@@ -140,9 +142,8 @@ def test_a_draft_repeats_no_personal_data(drafted: tuple[Path, str]) -> None:
 
 
 def test_a_draft_can_be_imported_as_it_is(drafted: tuple[Path, str]) -> None:
-    log_map = pytest.importorskip("data.log.map")
     (drafted[0] / "MAP.toml").write_text(drafted[1])
-    assert log_map.read_map(drafted[0] / "MAP.toml").events.label == ("order",)
+    assert read_map(drafted[0] / "MAP.toml").events.label == ("order",)
 
 
 def test_values_decide_which_file_is_which_whatever_the_names(tmp_path: Path) -> None:
@@ -410,3 +411,73 @@ def test_the_command_prints_a_map_and_ends_with_1_where_a_file_cannot_be_read(tm
     assert failed.returncode == 1
     assert failed.stdout == ""
     assert "none.csv: no such file or folder" in failed.stderr.splitlines()[-1]
+
+
+def rated(folder: Path, *, scale: list[Any], time: bool = False) -> list[str]:
+    """People with homes, places, and a table of ratings."""
+    draws = np.random.default_rng(5)
+    people = {
+        "userID": [f"U{n}" for n in range(60)],
+        "latitude": draws.uniform(22.1, 22.2, 60).round(5),
+        "longitude": draws.uniform(-101, -100.9, 60).round(5),
+        "age": draws.integers(18, 70, 60),
+    }
+    places = {
+        "placeID": [f"P{n}" for n in range(30)],
+        "latitude": draws.uniform(22.1, 22.2, 30).round(5),
+        "longitude": draws.uniform(-101, -100.9, 30).round(5),
+        "price": draws.choice(["low", "high"], 30),
+    }
+    ratings: dict[str, Any] = {
+        "userID": [f"U{n}" for n in draws.integers(0, 60, 400)],
+        "placeID": [f"P{n}" for n in draws.integers(0, 30, 400)],
+        "food_rating": draws.choice(scale, 400),
+        "rating": draws.choice(scale, 400),
+    }
+    if time:
+        ratings["when"] = [f"2012-03-{1 + n % 28:02}T12:00:00Z" for n in range(400)]
+    for name, columns in (("profile", people), ("geo", places), ("answers", ratings)):
+        pl.DataFrame(columns).write_csv(folder / f"{name}.csv")
+    return [str(folder / f"{name}.csv") for name in ("profile", "geo", "answers")]
+
+
+@pytest.mark.parametrize(
+    ("scale", "liked"),
+    [
+        ([0, 1, 2], ["2"]),
+        ([1, 2, 3, 4, 5], ["4", "5"]),
+        ([0, 1], ["1"]),
+        ([0.5, 2.0, 3.5, 4.5, 5.0], ["4.5", "5.0"]),
+        ([*range(1, 11)], ["8", "9", "10"]),
+    ],
+)
+def test_a_table_of_ratings_without_times_is_a_log_of_what_was_liked(
+    tmp_path: Path, scale: list[Any], liked: list[str]
+) -> None:
+    said = document(tmp_path, rated(tmp_path, scale=scale))
+    assert said["events"] == {
+        "path": "answers.csv",
+        "user": "userID",
+        "restaurant": "placeID",
+        "chosen": "rating",
+        "chosen_is": liked,
+    }
+    assert said["users"] == {
+        "path": "profile.csv",
+        "id": "userID",
+        "latitude": "latitude",
+        "longitude": "longitude",
+        "features": {"age": {"kind": "number"}},
+    }
+    assert said["restaurants"]["latitude"] == "latitude"
+
+
+def test_ratings_with_times_keep_them_and_the_draft_can_be_imported(tmp_path: Path) -> None:
+    for time in (True, False):
+        text = draft_map(rated(tmp_path, scale=[0, 1, 2], time=time), folder=tmp_path)
+        assert tomllib.loads(text)["events"].get("time") == ("when" if time else None)
+        (tmp_path / "map.toml").write_text(text)
+        asked = read_map(tmp_path / "map.toml")
+        source = write_log(asked, tmp_path / "out", path=tmp_path / "map.toml")
+        assert source["clicks"]["train"]
+        assert source["clicks"]["test"]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from data.log.map import Map
 from data.log.rows.clock import Clock
 from data.log.rows.lists import make_lists
+from data.log.rows.split import Split
 from data.log.rows.world import World
 from data.log.rules import Outcome, Tally
 from tests.unit.log_reference import Event, rule
@@ -46,12 +47,14 @@ def world(*, unchosen: str = "leave out") -> World:
     many = len(RESTAURANTS)
     return World(
         asked,
-        split_us=SPLIT_S * 1_000_000,
+        split=Split(SPLIT_S * 1_000_000, 0.2, *(np.empty(0, np.uint64),) * 2),
         first_us=0,
         last_us=10**12,
         lats=np.linspace(50.0, 50.04, many),
         lngs=np.full(many, 10.0),
         zones=np.zeros(many, np.int32),
+        home_lats=np.full(len(USERS), np.nan),
+        home_lngs=np.full(len(USERS), np.nan),
         clock=Clock(["Europe/Berlin"], 0, 10**6),
         user_has_row=np.ones(len(USERS), np.bool_),
         restaurant_has_row=np.ones(many, np.bool_),
@@ -194,6 +197,30 @@ def test_coordinates_of_the_event_come_first_then_those_of_its_list() -> None:
     listed = make_lists(log, world(), Tally.start())
     metres = listed.rows.sort("restaurant")["distance_m"].to_list()
     assert metres == pytest.approx([0.0, 1_111.95, 0.0], rel=1e-3, abs=1e-6)
+
+
+def test_a_home_comes_after_what_events_say_and_before_the_previous_choice() -> None:
+    events = [
+        Event("ada", "r0", 0, "shown", "a"),
+        Event("ada", "r1", 0, "shown", "a"),
+        Event("ada", "r1", 2, "chosen", "a"),
+        Event("ada", "r1", 12, "shown", "b"),
+        Event("ada", "r2", 12, "shown", "b"),
+        Event("ada", "r2", 13, "chosen", "b"),
+        Event("bo", "r1", 12, "shown", "c"),
+        Event("bo", "r2", 12, "shown", "c"),
+        Event("bo", "r2", 13, "chosen", "c"),
+    ]
+    log = frame(events).with_columns(
+        latitude=pl.Series([50.01, *[None] * 8]), longitude=pl.Series([10.0, *[None] * 8], dtype=pl.Float64)
+    )
+    tally = Tally.start()
+    at_home = world()._replace(home_lats=np.array([50.03, np.nan, np.nan]), home_lngs=np.array([10.0, np.nan, np.nan]))
+    rows = make_lists(log, at_home, tally).rows.sort("user", "time", "restaurant")
+    metres = rows["distance_m"].to_list()
+    assert metres[:4] == pytest.approx([1_111.95, 0.0, 2_223.9, 1_111.95], rel=1e-3, abs=1e-3)
+    assert metres[4:] == [None, None]
+    assert tally.notes["lists from the person's home"] == tally.notes["lists from an unknown place"] == 1
 
 
 def test_a_request_stands_where_the_list_was_seen_and_visits_what_was_chosen() -> None:

@@ -44,7 +44,7 @@ def test_a_short_map_and_the_one_that_ships_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('time = "ts"', "", r"\[events\] time: is wanted"),
+        ('user = "customer_id"\n', "", r"\[events\] user: is wanted"),
         (
             'time = "ts"',
             'time = "ts"\nlabels = ["order"]',
@@ -76,8 +76,8 @@ def test_what_is_wrong_with_a_map_is_said_by_table_key_and_file(tmp_path: Path, 
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"\[events\] time: is wanted; \[events\] users: is no key"):
-        read(tmp_path, GOOD.replace('time = "ts"', "").replace('user = "customer_id"', 'user = "u"\nusers = "v"'))
+    with pytest.raises(DataError, match=r"\[events\] user: is wanted; \[events\] users: is no key"):
+        read(tmp_path, GOOD.replace('user = "customer_id"', 'users = "v"'))
 
 
 def test_an_absent_map_is_named(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from data.log.features.names import Names
 from data.log.map import Boolean, Categories, Category, Number, Time
 from data.log.map import Feature as FeatureMap
 from data.log.reading.columns import Sheet, samples_to_text
+from data.log.reading.entities import Entities
+from data.log.reading.sides import Sides, elements
 from data.log.reading.times import time_expression
 from hexbite.features import Feature
 
@@ -33,20 +35,23 @@ class Encoded(NamedTuple):
 
 
 def encode(
-    sheet: Sheet, rows: pl.DataFrame, wanted: dict[str, FeatureMap], *, split: datetime, names: Names
+    entities: Entities, sides: Sides, wanted: dict[str, FeatureMap], *, at: datetime | None, names: Names
 ) -> Encoded:
-    """Encode the rows of a table, in their order.
+    """Encode the rows of a table, in their order; ages at a moment, by default the latest of each column.
 
     Raises DataError, naming table, key, column and values, where a column does not hold what the map says.
     """
     encoded = Encoded([], [], {}, [])
     for key, feature in wanted.items():
         column = feature.column or key
+        assert entities.sheet is not None
+        # In a side table, its rows in the order of the entities, or in their own.
+        sheet, rows = sides.get(key, (entities.sheet, entities.rows))
         match feature:
             case Category() | Categories():
                 _encode_values(sheet, rows, key, column, feature, names, encoded)
             case _:
-                _encode_number(sheet, rows, key, column, feature, split, names, encoded)
+                _encode_number(sheet, rows, key, column, feature, at, names, encoded)
     return encoded
 
 
@@ -56,11 +61,11 @@ def _encode_number(
     key: str,
     column: str,
     feature: Number | Boolean | Time,
-    split: datetime,
+    at: datetime | None,
     names: Names,
     encoded: Encoded,
 ) -> None:
-    values = rows.select(_number(sheet, rows, key, column, feature, split).alias("v")).to_series().cast(pl.Float32)
+    values = rows.select(_number(sheet, rows, key, column, feature, at).alias("v")).to_series().cast(pl.Float32)
     where = f"{sheet.table}.{key}"
     if values.null_count() == len(values):
         encoded.told.append(f"{where} holds no value in any row, and is left out")
@@ -80,7 +85,7 @@ def _encode_number(
     what = {
         "number": f"column {column}",
         "boolean": f"column {column}: 1 where true",
-        "time": f"column {column}: days before the split",
+        "time": f"column {column}: days before {'the latest in it' if at is None else 'the split'}",
     }[feature.kind]
     encoded.features.append(Feature(names.give(key), fill, what))
     encoded.columns.append(values)
@@ -95,12 +100,12 @@ def _add_missing(key: str, column: str, is_missing: pl.Series, names: Names, enc
 
 
 def _number(
-    sheet: Sheet, rows: pl.DataFrame, key: str, column: str, feature: Number | Boolean | Time, split: datetime
+    sheet: Sheet, rows: pl.DataFrame, key: str, column: str, feature: Number | Boolean | Time, at: datetime | None
 ) -> pl.Expr:
     if isinstance(feature, Time):
         parsed = time_expression(sheet, f"features.{key}", column, feature)
         _refuse_others(sheet, rows, key, column, parsed.is_null(), "is no time: say format, or unit")
-        return (pl.lit(split) - parsed).dt.total_microseconds() / 86_400_000_000
+        return ((parsed.max() if at is None else pl.lit(at)) - parsed).dt.total_microseconds() / 86_400_000_000
     if rows[column].dtype.is_temporal():
         raise sheet.fault(f"features.{key}", column, f'is of type {rows[column].dtype}: times are of kind = "time"')
     if isinstance(feature, Number):
@@ -174,9 +179,4 @@ def _lists(sheet: Sheet, column: str, feature: Category | Categories) -> pl.Expr
     if isinstance(feature, Category):
         text = sheet.text(column).str.strip_chars()
         return pl.when(text.is_not_null()).then(pl.concat_list(text))
-    if sheet.dtypes[column] == pl.String:
-        lists = sheet.text(column).str.split(feature.separator or "")
-    else:
-        lists = pl.col(column).cast(pl.List(pl.String))
-    stripped = lists.list.eval(pl.element().str.strip_chars())
-    return stripped.list.eval(pl.element().filter(~pl.element().is_in(sheet.nulls))).list.unique(maintain_order=True)
+    return elements(sheet, column, feature)

@@ -39,8 +39,12 @@ _DAY_PARTS: Final = (
 _PRIOR_CHECKINS: Final = 2.0
 
 
+# What only times tell; a table has them all.
+_TIMED: Final = ("log_recent_visits", "weekend_share", *(f"{name}_share" for name, *_ in _DAY_PARTS[1:]), "event_ts")
+
+
 class Tables(NamedTuple):
-    """The features of users and of restaurants, and ``event_ts``, the time of the last choice."""
+    """The features of users and of restaurants, and ``event_ts``, the time of the last choice where times are known."""
 
     users: pl.DataFrame
     restaurants: pl.DataFrame
@@ -101,14 +105,15 @@ def make_tables(
     lngs: Values,
     *,
     users: int,
-    split_us: int,
+    split_us: int | None,
     seed: int,
 ) -> Tables:
     """Both tables from what happened before the split; a row for every user and every restaurant, by number.
 
     ``before`` are the choices: ``user`` and ``restaurant``, numbers, and ``time``, microseconds; ``clicks`` those whose
     person's place is known: ``user``, ``distance_m``. ``lats`` and ``lngs`` ``(R,)`` are where restaurants are.
-    Every value is finite or null; of who has a choice, null only where its feature declares a fill.
+    Every value is finite or null; of who has a choice, null only where its feature declares a fill. Without
+    ``split_us`` the choices have no times, and what only times tell is left out, ``event_ts`` too.
     """
     user, restaurant, time_us = (before[name].to_numpy() for name in ("user", "restaurant", "time"))
     user, restaurant = user.astype(np.int64), restaurant.astype(np.int64)
@@ -120,7 +125,7 @@ def make_tables(
     pair_user, pair_restaurant = pairs // sizes[1], pairs % sizes[1]
     taste = _factorize(pair_user, pair_restaurant, counts, sizes, seed)
 
-    age_days = (split_us - time_us) / _US_PER_DAY
+    age_days = ((split_us or 0) - time_us) / _US_PER_DAY
     solar_us = time_us + lngs[restaurant] / 15 * _US_PER_HOUR
     hour = np.floor(solar_us / _US_PER_HOUR).astype(np.int64) % 24
     # The first day of the epoch was a Thursday.
@@ -153,10 +158,11 @@ def make_tables(
     }
     for columns, factors in ((of_users, taste.users), (of_restaurants, taste.places)):
         columns |= {f"taste_{number:02}": values for number, values in enumerate(factors.T)}
-    return Tables(
+    tables = Tables(
         _table(of_users, SCHEMA.names("user"), user, time_us),
         _table(of_restaurants, SCHEMA.names("restaurant"), restaurant, time_us),
     )
+    return tables if split_us is not None else Tables(*(table.drop(_TIMED) for table in tables))
 
 
 def _factorize(user: Indices, place: Indices, visits: Indices, sizes: tuple[int, int], seed: int) -> Taste:
@@ -169,10 +175,11 @@ def _factorize(user: Indices, place: Indices, visits: Indices, sizes: tuple[int,
 
 
 def declare_fills(features: tuple[Feature, ...], table: pl.DataFrame) -> tuple[Feature, ...]:
-    """Features of `SCHEMA` with a fill for each: the mean of its column where it has none.
+    """Those features of `SCHEMA` that the table has, with a fill for each: the mean of its column where it has none.
 
     No value of who has a choice is missing; a row that somebody adds may not know all of them.
     """
+    features = tuple(feature for feature in features if feature.name in table.columns)
     means = table.select(pl.col(feature.name).cast(pl.Float64).mean() for feature in features).row(0, named=True)
     return tuple(
         feature if feature.fill is not None else replace(feature, fill=float(np.float32(means[feature.name])))

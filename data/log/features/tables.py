@@ -14,6 +14,7 @@ from data.log.features.history import CONTEXT, SCHEMA, Tables, declare_fills
 from data.log.features.names import Names
 from data.log.map import Table
 from data.log.reading.entities import Entities
+from data.log.reading.sides import Sides
 from hexbite.errors import DataError
 from hexbite.features import DISTANCE_M, Feature, FeatureSchema
 from hexbite.ids import IdKinds
@@ -32,13 +33,15 @@ def make_table(
     group: str,
     table: Table | None,
     entities: Entities,
+    sides: Sides,
     history: Tables | None,
     has_row: npt.NDArray[np.bool_],
     *,
-    split: datetime,
+    at: datetime | None,
 ) -> Featured:
     """The features of a group of entities: those of their table, then those of history; a row where there is one.
 
+    Ages are measured at a moment, or, where it is None, at the latest of each column.
     Raises DataError where none is left.
     """
     features: list[Feature] = []
@@ -47,7 +50,7 @@ def make_table(
     told: list[str] = []
     taken = frozenset(SCHEMA.names(group)) if history is not None else frozenset()
     if table is not None and entities.sheet is not None and table.features:
-        encoded = encode(entities.sheet, entities.rows, table.features, split=split, names=Names(taken))
+        encoded = encode(entities, sides, table.features, at=at, names=Names(taken))
         features, columns, values, told = encoded
     frame = pl.DataFrame([values_.alias(feature.name) for feature, values_ in zip(features, columns, strict=True)])
     if history is not None:
@@ -64,12 +67,17 @@ def make_table(
 
 
 def make_schema(
-    users: tuple[Feature, ...], restaurants: tuple[Feature, ...], ids: IdKinds, *, distance_fill: float | None
+    users: tuple[Feature, ...],
+    restaurants: tuple[Feature, ...],
+    ids: IdKinds,
+    *,
+    distance_fill: float | None,
+    is_timed: bool,
 ) -> FeatureSchema:
-    """The schema of an imported folder; without a fill for the distance there is no such feature."""
+    """The schema of an imported folder; without a fill for the distance, or without times, no feature tells of them."""
     context = tuple(
         Feature(feature.name, distance_fill, feature.description) if feature.name == DISTANCE_M else feature
         for feature in CONTEXT
-        if feature.name != DISTANCE_M or distance_fill is not None
+        if (distance_fill is not None if feature.name == DISTANCE_M else is_timed)
     )
     return FeatureSchema(users, restaurants, context, ids)

@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 
 import polars as pl
 
+from data.log.map import Column, Table
 from data.log.map import Events as EventsMap
-from data.log.map import Table
 from data.sources import scan
 from hexbite.errors import DataError
 
@@ -69,7 +69,7 @@ class Sheet(NamedTuple):
         return pl.when(text.is_in(_TRUE)).then(statement=True).when(text.is_in(_FALSE)).then(statement=False)
 
 
-def open_sheet(table: str, source: Table | EventsMap, *, base: Path, scratch: Path) -> Sheet:
+def open_sheet(table: str, source: Table | EventsMap | Column, *, base: Path, scratch: Path) -> Sheet:
     """A source of the map. Raises DataError where it cannot be read."""
     place = _place(source)
     frame = scan(source, base=base, scratch=scratch)
@@ -80,7 +80,7 @@ def open_sheet(table: str, source: Table | EventsMap, *, base: Path, scratch: Pa
     return Sheet(table, place, frame, dtypes, source.nulls)
 
 
-def _place(source: Table | EventsMap) -> str:
+def _place(source: Table | EventsMap | Column) -> str:
     if source.path is None:
         return "query"
     return source.path if isinstance(source.path, str) else ", ".join(source.path)

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from data.log.map import Categories, Feature, Map, Restaurants, Table
+from data.log.map import Categories, Feature, Map, Placed, Restaurants, Users
 from data.log.reading.columns import Sheet
 from data.log.reading.ids import id_expression, infer_kind
+from data.log.reading.sides import refuse_type
 from hexbite.errors import DataError
 from hexbite.geo import Degrees
 from hexbite.ids import IdKind
@@ -29,7 +30,7 @@ class Entities(NamedTuple):
     """N users or restaurants in the order of their numbers.
 
     ``ids`` ``(N,)`` as the company has them; ``rows`` their raw rows where there is a table; ``lats`` and ``lngs``
-    ``(N,)`` degrees, NaN where a position is not known (of users, always); ``faults`` of the table's other rows.
+    ``(N,)`` degrees (of users, their homes), NaN where a position is not known; ``faults`` of the table's other rows.
     """
 
     kind: IdKind
@@ -45,10 +46,12 @@ class Entities(NamedTuple):
 
 
 def read_users(asked: Map, sheet: Sheet | None, events: Sheet) -> Entities:
-    """The users of the table, else of the log."""
+    """The users of the table, else of the log. Raises DataError where latitude and longitude are exchanged."""
     if asked.users is None or sheet is None:
         return _from_log(events, "user", asked.events.user)
     kind, rows, faults = _read_table(asked.users, sheet)
+    if asked.users.latitude is not None:
+        rows = _locate(asked.users, sheet, rows, faults, drop=False)
     return _entities(kind, sheet, rows, faults)
 
 
@@ -89,18 +92,17 @@ def _log_ids(events: Sheet, key: str, column: str, kind: IdKind) -> pl.DataFrame
     return ids.drop_nulls().unique().collect(engine="streaming").sort(_ID)
 
 
-def _read_table(table: Table, sheet: Sheet) -> tuple[IdKind, pl.DataFrame, Counter[str]]:
+def _read_table(table: Users | Restaurants, sheet: Sheet) -> tuple[IdKind, pl.DataFrame, Counter[str]]:
     kind = table.ids or infer_kind(sheet, "id", table.id)
     columns = [table.id, *_feature_columns(sheet, table.features)]
     wanted = [id_expression(sheet, "id", table.id, kind).alias(_ID)]
-    if isinstance(table, Restaurants):
-        if table.time_zone is not None:
-            sheet.require("time_zone", table.time_zone)
-            columns.append(table.time_zone)
-        for key, column, name in (("latitude", table.latitude, _LAT), ("longitude", table.longitude, _LNG)):
-            if column is not None:
-                sheet.require(key, column)
-                wanted.append(sheet.number(column).alias(name))
+    if isinstance(table, Restaurants) and table.time_zone is not None:
+        sheet.require("time_zone", table.time_zone)
+        columns.append(table.time_zone)
+    for key, column, name in (("latitude", table.latitude, _LAT), ("longitude", table.longitude, _LNG)):
+        if column is not None:
+            sheet.require(key, column)
+            wanted.append(sheet.number(column).alias(name))
     rows = sheet.frame.select(*wanted, *dict.fromkeys(columns)).collect(engine="streaming")
     known = rows.filter(pl.col(_ID).is_not_null())
     single = known.unique(_ID, keep="first", maintain_order=True)
@@ -114,22 +116,21 @@ def _feature_columns(sheet: Sheet, wanted: dict[str, Feature]) -> list[str]:
     """The columns that the features are made of. Raises DataError where one is absent or of a type that cannot be."""
     columns = []
     for key, feature in wanted.items():
+        if feature.is_aside:
+            continue
         column, place = feature.column or key, f"features.{key}"
         dtype = sheet.require(place, column)
-        if isinstance(dtype, pl.List | pl.Array) != isinstance(feature, Categories) and (
-            not isinstance(feature, Categories) or dtype != pl.String
-        ):
-            wants = 'lists are of kind = "categories"' if dtype.is_nested() else "categories are lists, or text"
-            raise sheet.fault(place, column, f"is of type {dtype}: {wants}")
-        if isinstance(dtype, pl.Struct | pl.Binary | pl.Object):
-            raise sheet.fault(place, column, f"is of type {dtype}, which is no feature: leave it out")
-        if isinstance(feature, Categories) and dtype == pl.String and feature.separator is None:
-            raise sheet.fault(place, column, 'is text: say separator, such as ";"')
+        refuse_type(sheet, place, column, feature)
+        if isinstance(feature, Categories):
+            if not isinstance(dtype, pl.List | pl.Array) and dtype != pl.String:
+                raise sheet.fault(place, column, f"is of type {dtype}: categories are lists, or text")
+            if dtype == pl.String and feature.separator is None:
+                raise sheet.fault(place, column, 'is text: say separator, such as ";"')
         columns.append(column)
     return columns
 
 
-def _locate(table: Restaurants, sheet: Sheet, rows: pl.DataFrame, faults: Counter[str], *, drop: bool) -> pl.DataFrame:
+def _locate(table: Placed, sheet: Sheet, rows: pl.DataFrame, faults: Counter[str], *, drop: bool) -> pl.DataFrame:
     """Rows with a position; the others are left out, or keep their row without one where the events may tell it."""
     is_nowhere, is_outside = nowhere(pl.col(_LAT), pl.col(_LNG)), outside(pl.col(_LAT), pl.col(_LNG))
     fits_exchanged = ~outside(pl.col(_LNG), pl.col(_LAT))
@@ -143,7 +144,8 @@ def _locate(table: Restaurants, sheet: Sheet, rows: pl.DataFrame, faults: Counte
             "way round they are not; exchange the two in the map",
             exchanged,
         )
-    faults["no position" if drop else "no position of their own"] = nowheres
+    if not isinstance(table, Users):  # a home is often not known
+        faults["no position" if drop else "no position of their own"] = nowheres
     faults["positions out of range"] = outsides
     is_bad = found["nowhere"] | found["outside"]
     if drop:

@@ -62,9 +62,10 @@ class Log(NamedTuple):
     """What the log holds, its usable events in ``buckets``.
 
     ``choices`` are those of them that say that something was chosen, each once: ``user``, ``restaurant`` (numbers),
-    ``time`` (microseconds), and where the map names them the restaurant's coordinates. ``places`` are all coordinates
-    that the log tells of restaurants, each once. ``first_us`` to ``last_us`` are the times that are not far from all
-    others. ``kinds`` counts rows by kind; ``seen`` says of every user and restaurant whether an event is theirs.
+    ``time`` (microseconds), where the map names them the restaurant's coordinates, and of a log without times ``list``.
+    ``places`` are all coordinates that the log tells of restaurants, each once. ``first_us`` to ``last_us`` are the
+    times that are not far from all others. ``kinds`` counts rows by kind; ``seen`` says of every user and restaurant
+    whether an event is theirs.
     """
 
     buckets: Buckets
@@ -80,12 +81,13 @@ class Log(NamedTuple):
 def read_log(asked: Map, sheet: Sheet, users: Entities, restaurants: Entities, tally: Tally, scratch: Path) -> Log:
     """Stream the events into buckets by user.
 
-    These have ``user``, ``restaurant`` (int32 numbers), ``time`` (int64 microseconds), ``says`` (`SHOWN`, `CHOSEN`,
-    `BOTH`), and as the map names them ``list`` (int64, an even hash), ``position`` (int32), ``latitude``,
-    ``longitude``, ``restaurant_latitude``, ``restaurant_longitude`` (float64, null where they are none).
+    These have ``user``, ``restaurant`` (int32 numbers), ``time`` (int64 microseconds; 0 where the log tells none),
+    ``says`` (`SHOWN`, `CHOSEN`, `BOTH`), and as the map names them ``list`` (int64, an even hash), ``position``
+    (int32), ``latitude``, ``longitude``, ``restaurant_latitude``, ``restaurant_longitude`` (float64, null where they
+    are none).
     """
     events = asked.events
-    kinds = [*events.label, *events.shown, *events.ignored]
+    kinds = [*events.label, *events.shown, *events.ignored, *events.chosen_is]
     query = _query(events, sheet, users, restaurants)
     buckets = Buckets(scratch)
     choices: list[pl.DataFrame] = []
@@ -94,6 +96,7 @@ def read_log(asked: Map, sheet: Sheet, users: Entities, restaurants: Entities, t
     seen = np.zeros(len(users), np.bool_), np.zeros(len(restaurants), np.bool_)
     places: list[pl.DataFrame] = []
     told = [f"restaurant_{name}" for name in ("latitude", "longitude") if events.restaurant_latitude is not None]
+    of_choices = [*_CHOICE, *told, *(("list",) if events.time is None and events.list is not None else ())]
     total = 0
     with progress("reading events", None) as advance:
         for batch in query.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=False, engine="streaming"):
@@ -111,7 +114,7 @@ def read_log(asked: Map, sheet: Sheet, users: Entities, restaurants: Entities, t
             for mask, name in zip(seen, ("user", "restaurant"), strict=True):
                 mask[rows[name].to_numpy()] = True
             days.update(dict((rows["time"] // _DAY_US).value_counts().iter_rows()))
-            choices.append(rows.filter(pl.col("says") != SHOWN).select(*_CHOICE, *told))
+            choices.append(rows.filter(pl.col("says") != SHOWN).select(of_choices))
             if told:
                 places.append(rows.select("restaurant", *told).unique())
             buckets.add(rows)
@@ -135,12 +138,12 @@ def _query(events: Events, sheet: Sheet, users: Entities, restaurants: Entities)
     columns = {
         "user key": id_expression(sheet, "user", events.user, users.kind),
         "restaurant key": id_expression(sheet, "restaurant", events.restaurant, restaurants.kind),
-        "time": time_expression(sheet, "time", events.time, events).to_physical(),
+        "time": _time(events, sheet),
         "says": _says(events, sheet),
     }
-    if events.kind is not None:
-        sheet.require("kind", events.kind)
-        columns["kind"] = sheet.text(events.kind).str.strip_chars()
+    told = events.chosen if events.chosen_is else events.kind
+    if told is not None:
+        columns["kind"] = sheet.text(told).str.strip_chars()
     if events.list is not None:
         sheet.require("list", events.list)
         columns["list"] = pl.when(sheet.text(events.list).is_not_null()).then(
@@ -170,11 +173,20 @@ def _query(events: Events, sheet: Sheet, users: Entities, restaurants: Entities)
     return query.with_columns(outcome=outcome).drop("user key", "restaurant key")
 
 
+def _time(events: Events, sheet: Sheet) -> pl.Expr:
+    """Microseconds since 1970; of a log without times all rows are of one moment."""
+    if events.time is None:
+        return pl.lit(0, pl.Int64)
+    return time_expression(sheet, "time", events.time, events).to_physical()
+
+
 def _says(events: Events, sheet: Sheet) -> pl.Expr:
     """`SHOWN`, `CHOSEN` or `BOTH`; null where the row says none of them."""
     if events.chosen is not None:
         sheet.require("chosen", events.chosen)
         truth = sheet.truth(events.chosen)
+        if events.chosen_is:
+            truth = sheet.text(events.chosen).str.strip_chars().is_in(events.chosen_is)
         said: pl.Expr = pl.when(truth).then(BOTH).when(~truth).then(SHOWN)
     elif events.kind is not None:
         sheet.require("kind", events.kind)
@@ -240,8 +252,9 @@ def _check_kinds(events: Events, sheet: Sheet, kinds: list[str], by_kind: Counte
     absent = [kind for kind in kinds if not by_kind[kind]]
     if absent:
         found = ", ".join(f"{kind} ({count:,})" for kind, count in by_kind.most_common(10))
+        key, column = ("chosen_is", events.chosen) if events.chosen_is else ("kind", events.kind)
         raise sheet.fault(
-            "kind", str(events.kind), f"{samples_to_text(absent)} never occurs; the column holds {found or 'nothing'}"
+            key, str(column), f"{samples_to_text(absent)} never occurs; the column holds {found or 'nothing'}"
         )
 
 

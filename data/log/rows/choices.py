@@ -1,7 +1,8 @@
 """A log that knows only what was chosen: where the person stood before each choice, and others in reach, drawn.
 
 An event carries its restaurant's own place, so it says nothing about where the person came from. Here a person stands
-where the log says, else where their previous choice was, at another restaurant and not too long ago.
+where the log says, else at home where the users' table tells it, else where their previous choice was, at another
+restaurant and not too long ago.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import polars as pl
 
 from data.log.rows.lists import changes
 from data.log.rows.negatives import Draw, Neighbourhood
-from data.log.rows.world import HOUR_US, Listed, Numbers, World
+from data.log.rows.world import FROM_HOME, HOUR_US, Listed, Numbers, World
 from data.log.rules import Outcome, Tally
 from hexbite.features import DISTANCE_M
 from hexbite.geo import Degrees, distances_m
@@ -29,7 +30,8 @@ _STREAMS: Final = {"train": 0, "test": 1}
 def find_visits(events: pl.DataFrame, world: World, tally: Tally) -> pl.DataFrame:
     """The choices of one bucket that something can be learned from: every row is counted under what it ends as.
 
-    ``user``, ``restaurant``, ``time``, ``latitude``, ``longitude`` (where the person stood), ``distance_m`` from there.
+    ``user``, ``restaurant``, ``time``, ``latitude``, ``longitude`` (where the person stood), ``distance_m`` from there,
+    ``is_test``.
     """
     rows = events.sort(
         "user", "time", "restaurant", *(n for n in events.columns if n not in ("user", "time", "restaurant"))
@@ -58,10 +60,17 @@ def find_visits(events: pl.DataFrame, world: World, tally: Tally) -> pl.DataFram
     spots = np.where(is_known, place_lats, told[0]), np.where(is_known, place_lngs, told[1])
 
     lats, lngs = column("latitude").copy(), column("longitude").copy()
+    is_home = np.isnan(lats) & ~np.isnan(world.home_lats[user])
+    lats[is_home], lngs[is_home] = world.home_lats[user[is_home]], world.home_lngs[user[is_home]]
     is_own = ~np.isnan(lats)
     is_first = changes(user)
     before = np.arange(len(rows)) - 1
-    is_young = ~is_first & (time - time[before] <= world.asked.standing.max_age_h * HOUR_US)
+    # Without times nobody knows which choice came before.
+    is_young = (
+        ~is_first
+        & (world.asked.events.time is not None)
+        & (time - time[before] <= world.asked.standing.max_age_h * HOUR_US)
+    )
     lats[~is_own], lngs[~is_own] = (spot[before][~is_own] for spot in spots)
     metres = distances_m(lats, lngs, place_lats, place_lngs)
     is_open = outcomes == Outcome.OPEN
@@ -70,12 +79,17 @@ def find_visits(events: pl.DataFrame, world: World, tally: Tally) -> pl.DataFram
         (Outcome.STAYED, ~is_own & (restaurant == restaurant[before])),
         (Outcome.STANDING_UNKNOWN, ~is_own & (~is_young | np.isnan(lats))),
     )
-    outcomes[is_open] = np.where(time[is_open] >= world.split_us, Outcome.TEST, Outcome.TRAIN)
+    is_test = world.split.of_visits(user, restaurant, time)
+    outcomes[is_open] = np.where(is_test[is_open], Outcome.TEST, Outcome.TRAIN)
     for fault, is_so in faults:
         outcomes[is_open & is_so] = fault
     tally.add(outcomes)
+    tally.note(FROM_HOME, int(np.count_nonzero(is_home & (outcomes >= Outcome.TRAIN))))
     visits = rows.select("user", "restaurant", "time").with_columns(
-        latitude=pl.Series(lats), longitude=pl.Series(lngs), distance_m=pl.Series(metres)
+        latitude=pl.Series(lats),
+        longitude=pl.Series(lngs),
+        distance_m=pl.Series(metres),
+        is_test=pl.Series(is_test),
     )
     return visits.filter(pl.Series(outcomes >= Outcome.TRAIN))
 

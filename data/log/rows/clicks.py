@@ -78,17 +78,19 @@ class ClickWriter:
 
     def _columns(self, rows: pl.DataFrame) -> pl.DataFrame:
         user, restaurant, time = (rows[name].to_numpy() for name in ("user", "restaurant", "time"))
-        hour, weekday = self._world.clock.read(self._world.zones[restaurant], time // _US_PER_S)
-        return pl.DataFrame(
-            {
-                "user_id": self._users.ids.gather(user),
-                "restaurant_id": self._restaurants.ids.gather(restaurant),
-                "click": rows["click"],
-                DISTANCE_M: rows[DISTANCE_M],
-                HOUR: hour,
-                WEEKDAY: weekday,
-                "list": rows["list"].cast(pl.Int64),
-                "time": rows["time"].cast(pl.Datetime("us", "UTC")),
-            }
-            | ({"position": rows["position"]} if "position" in rows.columns else {})
-        )
+        columns = {
+            "user_id": self._users.ids.gather(user),
+            "restaurant_id": self._restaurants.ids.gather(restaurant),
+            "click": rows["click"],
+            DISTANCE_M: rows[DISTANCE_M],
+        }
+        is_timed = self._world.asked.events.time is not None
+        if is_timed:
+            hour, weekday = self._world.clock.read(self._world.zones[restaurant], time // _US_PER_S)
+            columns |= {HOUR: pl.Series(hour), WEEKDAY: pl.Series(weekday)}
+        columns["list"] = rows["list"].cast(pl.Int64)
+        if is_timed:
+            columns["time"] = rows["time"].cast(pl.Datetime("us", "UTC"))
+        if "position" in rows.columns:
+            columns["position"] = rows["position"]
+        return pl.DataFrame(columns)

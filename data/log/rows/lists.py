@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from data.log.reading.events import CHOSEN
-from data.log.rows.world import HOUR_US, Listed, Mask, Numbers, Times, World
+from data.log.rows.world import FROM_HOME, HOUR_US, Listed, Mask, Numbers, Times, World
 from data.log.rules import Outcome, Outcomes, Tally
 from hexbite.features import DISTANCE_M
 from hexbite.geo import Degrees
@@ -63,7 +63,7 @@ def make_lists(events: pl.DataFrame, world: World, tally: Tally) -> Listed:
     keeps = (items > 1) & (has_click | (world.asked.lists.unchosen == "keep"))
 
     list_time = np.minimum.reduceat(np.where(is_choice, _LATEST, time), in_list.starts) if len(rows) else time
-    is_test = list_time >= world.split_us
+    is_test = world.split.of_lists(user[in_list.starts], rows["list"].to_numpy()[in_list.starts], list_time)
     outcomes = np.full(len(rows), Outcome.OPEN, dtype=np.uint8)
     _judge_choices(outcomes, is_choice & live, time, in_pair, shown)
     outcomes[(outcomes == Outcome.CHOICE) & (items[in_list.of] == 1)] = Outcome.CHOSEN_IN_SINGLE
@@ -213,7 +213,8 @@ def _standing(
 ) -> tuple[Degrees, Degrees, Degrees, Degrees]:
     """Where the person was: of each kept row, and of each list; NaN where nothing is known.
 
-    What the row says, else the earliest event of the list that says it, else the place of the person's previous choice.
+    What the row says, else the earliest event of the list that says it, else the person's home, else the place of their
+    previous choice.
     """
     of = in_list.of[kept]
     list_lats, list_lngs = np.full((2, len(in_list.starts)), np.nan)
@@ -226,14 +227,17 @@ def _standing(
         list_lats[in_list.of[first]], list_lngs[in_list.of[first]] = lats[first], lngs[first]
     is_kept = np.zeros(len(in_list.starts), dtype=np.bool_)
     is_kept[of] = True
+    person = rows["user"].to_numpy()[in_list.starts]
+    is_home = np.isnan(list_lats) & ~np.isnan(world.home_lats[person])
+    list_lats[is_home], list_lngs[is_home] = world.home_lats[person[is_home]], world.home_lngs[person[is_home]]
+    tally.note(FROM_HOME, int(np.count_nonzero(is_home & is_kept)))
     unknown = np.flatnonzero(np.isnan(list_lats) & is_kept)
     if len(unknown):
-        user = rows["user"].to_numpy()[in_list.starts[unknown]]
         # A choice before its own list's first impression is that list's answer, and tells no place.
         own_time = list_time[in_list.of]
         is_past = (rows["says"].to_numpy() >= CHOSEN) & ((rows["time"].to_numpy() >= own_time) | (own_time == _LATEST))
         choices = rows.filter(pl.Series(is_past)).select("user", "time", "restaurant")
-        places = _previous(choices, user, list_time[unknown], world)
+        places = _previous(choices, person[unknown], list_time[unknown], world)
         list_lats[unknown], list_lngs[unknown] = _places(world, places)
         tally.note("lists from an unknown place", int(np.count_nonzero(np.isnan(list_lats[unknown]))))
     if "latitude" not in rows.columns:

@@ -29,13 +29,16 @@ _REQUEST_STREAM: Final = 2
 def make_requests(
     requests: pl.DataFrame, clicks: pl.DataFrame, users: Entities, restaurants: Entities, world: World, tally: Tally
 ) -> pl.DataFrame:
-    """``requests.parquet``, out of `Listed.requests` and `Listed.clicks` of all lists; in the order of time."""
+    """``requests.parquet``, out of `Listed.requests` and `Listed.clicks` of all lists; in the order of time.
+
+    Without ``visited_at`` and ``at`` where the log tells no times.
+    """
     if len(requests) > MOST_REQUESTS:
         tally.note("test choices without a request, which the seed did not draw", len(requests) - MOST_REQUESTS)
         draws = np.random.default_rng(np.random.SeedSequence(world.asked.seed, spawn_key=(_REQUEST_STREAM,)))
         requests = requests[np.sort(draws.choice(len(requests), MOST_REQUESTS, replace=False))]
     requests = requests.sort("at", "user", "restaurant")
-    moment = pl.Datetime("us", "UTC")
+    moments = () if world.asked.events.time is None else ("visited_at", "at")
     return requests.select(
         users.ids.gather(requests["user"]).alias("user_id"),
         "latitude",
@@ -45,8 +48,7 @@ def make_requests(
         pl.lit(_max_dist_m(clicks, world.asked), pl.Int64).alias("max_dist"),
         pl.lit(value=False).alias("sort_dist"),
         restaurants.ids.gather(requests["restaurant"]).alias("visited_restaurant_id"),
-        pl.col("visited_at").cast(moment),
-        pl.col("at").cast(moment),
+        *(pl.col(name).cast(pl.Datetime("us", "UTC")) for name in moments),
     )
 
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from data.log.map import Map
 from data.log.rows.clock import Clock
+from data.log.rows.split import Split
 from data.log.rules import Outcome, Outcomes
 from hexbite.geo import Degrees, Metres, distances_m
 
@@ -19,20 +20,26 @@ Numbers = npt.NDArray[np.int32]
 
 HOUR_US: Final = 3_600_000_000
 
+#: What is noted of lists whose person's place is their home.
+FROM_HOME: Final = "lists from the person's home"
+
 
 class World(NamedTuple):
     """``lats``, ``lngs`` ``(R,)`` degrees and ``zones`` ``(R,)``, numbers in ``clock``, of the restaurants.
 
+    ``home_lats``, ``home_lngs`` ``(U,)`` degrees of the users, NaN where they are not known.
     ``user_has_row`` ``(U,)``, ``restaurant_has_row`` ``(R,)``: whether history knows them, where nothing else does.
     """
 
     asked: Map
-    split_us: int
+    split: Split
     first_us: int
     last_us: int
     lats: Degrees
     lngs: Degrees
     zones: Numbers
+    home_lats: Degrees
+    home_lngs: Degrees
     clock: Clock
     user_has_row: Mask
     restaurant_has_row: Mask
