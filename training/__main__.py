@@ -131,10 +131,7 @@ def _print_evaluation(tag: str, figures: Evaluation) -> None:
     if figures.left_out:
         print(f"{figures.left_out:,} rows left out: their user or restaurant has no features")
     for name, means in figures.means.items():
-        told = ", ".join(
-            f"{metric.replace('_', ' ')} {'infinite' if value is None else f'{value:.4f}'}"
-            for metric, value in means.items()
-        )
+        told = ", ".join(f"{metric.replace('_', ' ')} {value:.4f}" for metric, value in means.items())
         print(f"  {name:<13} {told}")
     _print_rankings({name: {"AUC": figure} for name, figure in figures.auc.items()})
     print(f"{figures.list_count:,} lists of one person's test rows, some clicked and some not")

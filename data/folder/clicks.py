@@ -171,7 +171,7 @@ class Tally:
         used = self.rows - self.left_out
         if not used:
             return [Problem(self._split, "", "no row to use: every user or restaurant is without a feature row")]
-        if self.clicks in (0, used):
-            vain = "nothing to learn" if self._split == TRAIN else "nothing to tell apart"
-            return [Problem(self._split, "", f"all {used:,} rows say click {int(self.clicks > 0)}; {vain}")]
+        if self._split == TRAIN and self.clicks in (0, used):
+            said = f"all {used:,} rows say click {int(self.clicks > 0)}; nothing to learn"
+            return [Problem(self._split, "", said)]
         return []

@@ -265,7 +265,7 @@ def test_a_schema_that_changed_between_model_and_tables_is_a_503_from_the_start_
     loaded = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
     # A row that lacks what has no fill is left out, by name.
     assert loaded.returncode == 0
-    assert f"id {USER}: f03 is missing, and its feature declares no fill" in loaded.stderr
+    assert f"id {USER}: f03: null without a fill" in loaded.stderr
     with psycopg.connect(dsn) as connection:
         found = connection.execute("SELECT count(*), count(*) FILTER (WHERE user_id = %s) FROM users", (USER,))
         assert found.fetchone() == (len(users) - 1, 0)

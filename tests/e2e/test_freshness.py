@@ -1,6 +1,5 @@
 """What changes in Postgres shows in the next answer; what the store cannot serve is said."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +11,11 @@ import polars as pl
 import psycopg
 import pytest
 
+from hexbite.features import FeatureSchema
 from hexbite.geo import degrees_to_cell
 from tests.databases import new_database
 from tests.e2e.conftest import ROOT, Line, environment_of, run, serve
+from tests.written import drawn_model
 
 HERE = {"latitude": 13.9, "longitude": 100.6, "max_dist": 3_000.0, "size": 1_000}
 
@@ -117,22 +118,15 @@ def test_a_store_without_the_models_schema_is_not_ready_and_the_log_says_why(
 
 
 def test_a_model_with_a_feature_that_no_request_tells_is_not_ready_and_the_older_one_beside_it_is(
-    line: Line, server_dsn: str, tmp_path: Path
+    line: Line, tmp_path: Path
 ) -> None:
-    data = tmp_path / "hourly"
-    shutil.copytree(line.data, data)
-    (data / "schema.json").unlink()
-    for path in data.glob("t*/*.parquet"):
-        pl.read_parquet(path).with_columns(hour=pl.int_range(pl.len()) % 24).write_parquet(path)
-    dsn = new_database(server_dsn, "hexbite_hourly")
-    environment = {**line.environment, "DATABASE_URL": dsn}
-    run("db", "upgrade", environment=environment)
-    run("db", "load", str(line.data), environment=environment)
-    run("db", "load", str(data), environment=environment)
-    arguments = ["--data", str(data), "--epochs", "1", "--name", "hourly"]
-    tag = run("training", "train", *arguments, environment=environment).split()[-1]
+    folder = tmp_path / "dwelling"
+    folder.mkdir()
+    drawn_model(FeatureSchema.from_names(("a",), ("b",), ("dwell_s",))).save(folder)
+    environment = line.environment
+    tag = run("training", "publish", str(folder), "--name", "dwelling", environment=environment).split()[-1]
     with serve({**environment, "HEXBITE_MODEL": tag}, ready=False) as url:
-        assert_not_ready(url, line, "context feature 'hour' cannot be computed from a request")
+        assert_not_ready(url, line, "context feature 'dwell_s' cannot be computed from a request")
     with serve({**environment, "HEXBITE_MODEL": line.tag}) as url:
         assert ask(url)
 

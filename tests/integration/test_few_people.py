@@ -10,7 +10,7 @@ import pytest
 
 from data.synthetic import Sizes, write_world
 from hexbite.artifact import Artifact
-from tests.integration.trainer import REQUESTS, Trainer, change, change_train
+from tests.integration.trainer import REQUESTS, Trainer, change
 from tests.integration.trainer import trainer as trainer
 from training.judging.people import MIN_PEOPLE
 
@@ -105,24 +105,10 @@ def test_visits_of_few_people_are_no_figure(
     assert ("60 visits" in printed) and ("no figure: " in printed) != is_told
 
 
-def test_a_constant_that_rules_out_what_happened_has_no_log_loss(
-    whole: Path, model: str, trainer: Trainer, tmp_path: Path
-) -> None:
-    folder = tmp_path / "copy"
-    for path in whole.rglob("*.*"):
-        (folder / path.relative_to(whole)).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path.relative_to(whole)).write_bytes(path.read_bytes())
-    change_train(folder, lambda frame: frame.with_columns(click=pl.lit(1)))
-    printed, figures = evaluate(trainer, model, folder, tmp_path / "figures.json")
-    assert "log loss infinite" in printed
-    assert figures["clicks"]["means"]["constant"]["log_loss"] is None
-    assert "rules out" in figures["clicks"]["means"]["constant"]["reason"]
-
-
 def test_no_row_at_all_is_an_error(whole: Path, model: str, trainer: Trainer, test_file: Path) -> None:
     change(test_file, user_id=pl.lit(-1))
     told = trainer.refused("evaluate", "--data", whole, "--model", model, "--unknown", "skip")
-    assert "no row to evaluate on: all 2,000 are left out" in told
+    assert "test: no row to use: every user or restaurant is without a feature row" in told
 
 
 def test_a_validation_of_few_people_has_no_auc_and_says_so_everywhere(whole: Path, trainer: Trainer) -> None:

@@ -1,6 +1,7 @@
 """Features of which the training rows tell nothing: warned of, and without any weight in the model."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ def world(tmp_path: Path) -> Path:
     """Users 0 to 9 have no training row; the third file is for validation."""
     folder = tmp_path / "world"
     write_world(folder, Sizes(60, 50, 1_500, 100, 10), seed=3, files=3)
+    shutil.rmtree(folder / "test")  # which has no such column
     change_train(folder, lambda frame: frame.filter(pl.col("user_id") >= 10).with_columns(distance_m=pl.lit(700.0)))
     (folder / "schema.json").unlink()
     return folder

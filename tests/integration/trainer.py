@@ -53,12 +53,12 @@ class Trainer:
         return finished
 
     def refused(self, *arguments: str | Path) -> str:
-        """The one line that a command ends with, without what only progress says."""
-        finished = self(*arguments, status=1)
-        line = finished.stderr.splitlines()[-1]
-        assert line.startswith("error: ")
-        assert "Traceback" not in finished.stderr
-        return line
+        """The error that a command ends with, one line or more, without what only progress says."""
+        stderr = self(*arguments, status=1).stderr
+        assert "Traceback" not in stderr
+        _, begins, said = stderr.rpartition("error: ")
+        assert begins
+        return f"{begins}{said}".rstrip("\n")
 
     def folder(self, tag: str) -> Path:
         """Where a model lies."""

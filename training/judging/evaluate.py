@@ -61,7 +61,7 @@ class Evaluation:
     rows: int
     left_out: int
     click_rate: float
-    means: Mapping[str, Mapping[str, float | None]]
+    means: Mapping[str, Mapping[str, float]]
     auc: dict[str, Figure]
     lists: dict[str, dict[str, Figure]]
     list_count: int
@@ -75,18 +75,13 @@ class Evaluation:
         Where there is none these are null, and ``reason`` says why.
         """
         clicks = {name: getattr(self, name) for name in ("rows", "left_out", "click_rate")}
-        clicks |= {"means": {name: _with_reason(means) for name, means in self.means.items()}, "auc": self.auc}
+        clicks |= {"means": self.means, "auc": self.auc}
         visits = {"visits": self.visits, "places_in_reach": self.places_in_reach}
         lists = {"lists": self.list_count}
         document: dict[str, Any] = _named(
             {"clicks": clicks, "lists": lists | self.lists, "ranking": visits | self.ranking}
         )
         return document
-
-
-def _with_reason(means: Mapping[str, float | None]) -> dict[str, float | str | None]:
-    is_told = None not in means.values()
-    return dict(means) if is_told else {**means, "reason": "infinite: the score rules out what did happen"}
 
 
 def _named(value: Any) -> Any:
@@ -144,12 +139,10 @@ def evaluate(artifact: Artifact, folder: Path, *, unknown: Unknown, max_rejected
     )
 
 
-def _constant(score: float, click_rate: float) -> dict[str, float | None]:
-    """The means of one score for every row; no log loss where it is infinite: 0 or 1 rule out what did happen."""
-    kinds = [(share, chance) for share, chance in ((click_rate, score), (1 - click_rate, 1 - score)) if share]
-    is_finite = all(chance > 0 for _, chance in kinds)
+def _constant(score: float, click_rate: float) -> dict[str, float]:
+    """The means of one score, above 0 and below 1, for every row."""
     return {
-        "log_loss": -sum(share * math.log(chance) for share, chance in kinds) if is_finite else None,
+        "log_loss": -click_rate * math.log(score) - (1 - click_rate) * math.log(1 - score),
         "accuracy": click_rate if score > 0.5 else 1 - click_rate,
         "calibration_error": abs(score - click_rate),
     }
