@@ -139,6 +139,12 @@ def _print_evaluation(tag: str, figures: Evaluation) -> None:
     if figures.ranking:
         print(f"{figures.visits:,} visits, {figures.places_in_reach:,.0f} places in reach on average")
         _print_rankings(figures.ranking)
+    beaten_by = figures.beaten_by()
+    if beaten_by:
+        print(
+            f"warning: {' and '.join(beaten_by)} ranks better than the model; look for features that lie far off, such as "
+            "distances of exchanged positions, and tell it what people did before (history = true, docs/own-data.md)"
+        )
 
 
 def _print_rankings(rankings: Mapping[str, Mapping[str, Figure]]) -> None:

@@ -132,3 +132,13 @@ def test_a_validation_of_enough_people_has_one(whole: Path, trainer: Trainer) ->
     told, folder = trainer.train(whole, "--holdout", "0.1")
     assert "no AUC" not in told.stdout and "validation auc" in told.stdout
     assert "no_auc" not in Artifact.load(folder).metrics
+
+
+def test_a_baseline_that_ranks_better_is_warned_of(
+    whole: Path, model: str, trainer: Trainer, test_file: Path, tmp_path: Path
+) -> None:
+    assert "warning: " not in evaluate(trainer, model, whole, tmp_path / "figures.json")[0]
+    # Whatever it has learnt is wrong here.
+    change(test_file, click=1 - pl.col("click"))
+    printed, _ = evaluate(trainer, model, whole, tmp_path / "figures.json")
+    assert "warning: most_visited" in printed and "ranks better than the model" in printed

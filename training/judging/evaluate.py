@@ -69,6 +69,22 @@ class Evaluation:
     places_in_reach: float
     ranking: dict[str, dict[str, Figure]]
 
+    def beaten_by(self) -> list[str]:
+        """The baselines that do better than the model in any figure that is told, by name."""
+        rankings: list[Mapping[str, Mapping[str, Figure]]] = [
+            {name: {"AUC": figure} for name, figure in self.auc.items()},
+            self.lists,
+            self.ranking,
+        ]
+        better = {
+            name
+            for by_name in rankings
+            for name, of_name in by_name.items()
+            for metric, figure in of_name.items()
+            if (mine := by_name["model"][metric].value) is not None and figure.value is not None and figure.value > mine
+        }
+        return sorted(better)
+
     def to_json(self) -> dict[str, Any]:
         """For a file: ``clicks``, ``lists`` and ``ranking``; a figure is ``{"value", "low", "high"}``.
 
