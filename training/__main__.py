@@ -142,8 +142,9 @@ def _print_evaluation(tag: str, figures: Evaluation) -> None:
     beaten_by = figures.beaten_by()
     if beaten_by:
         print(
-            f"warning: {' and '.join(beaten_by)} ranks better than the model; look for features that lie far off, such as "
-            "distances of exchanged positions, and tell it what people did before (history = true, docs/own-data.md)"
+            f"warning: {' and '.join(beaten_by)} ranks better than the model; look for features that lie far off, "
+            "such as distances of exchanged positions, and tell it what people did before (history = true, "
+            "docs/own-data.md)"
         )
 
 
