@@ -29,6 +29,7 @@ _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 _WHY: Final = {
     "header": "the first row holds values: columns are called by their number; name them: columns = [...]",
     "quote": "quotes within fields cannot be read otherwise",
+    "ragged": "some rows have too few or too many fields: they are padded, or cut off",
     "encoding": "it is no UTF-8, and can be read so",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -30,6 +31,8 @@ _ATTEMPTS: Final[tuple[dict[str, Any], ...]] = (
     {"encoding": "cp1252"},
     {"encoding": "cp1252", "quote": ""},
     {"encoding": "shift_jis"},
+    {"ragged": "pad"},
+    {"encoding": "cp1252", "ragged": "pad"},
 )
 
 
@@ -105,14 +108,14 @@ def _open(path: str, base: Path, scratch: Path) -> tuple[dict[str, Any], pl.Lazy
     first: DataError | None = None
     for keys in _ATTEMPTS:
         try:
-            frame = scan(Source(path=path, **keys), base=base, scratch=scratch)
+            frame = scan(Source(path=path, **keys), base=base, scratch=scratch, ragged=Counter())
         except DataError as error:
             first = first or error
             continue
         schema = frame.collect_schema()
         if all(dtype == pl.String for dtype in schema.dtypes()) and any(is_value(name) for name in schema):
             keys = keys | {"header": False}
-            frame = scan(Source(path=path, **keys), base=base, scratch=scratch)
+            frame = scan(Source(path=path, **keys), base=base, scratch=scratch, ragged=Counter())
         return keys, frame
     raise first or DataError("cannot be read", path=path)
 
