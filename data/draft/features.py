@@ -10,7 +10,7 @@ import polars as pl
 
 from data.draft.survey import Column
 from data.draft.times import tell_times
-from data.draft.words import name_to_words
+from data.draft.words import is_hours, name_to_words
 
 # Up to so many values have an indicator each.
 _INDICATORS: Final = 64
@@ -57,6 +57,8 @@ def guess_feature(column: Column) -> Guess:
     """What a column of a table of users or restaurants is good for."""
     if column.filled == 0:
         return Guess(None, "no value in any row")
+    if is_hours(column.name):
+        return Guess(None, "opening hours, by its name")
     if isinstance(column.dtype, pl.List | pl.Array):
         return _guess_lists(column)
     if not column.values:
@@ -140,6 +142,9 @@ def _guess_category(column: Column, why: str, *, is_sure: bool = True) -> Guess:
 def _guess_lists(column: Column) -> Guess:
     if not column.values:
         return Guess(None, f"{column.dtype}, which is no feature")
+    unfit = _unfit(column)
+    if unfit is not None:
+        return Guess(None, f"lists of {unfit}")
     if len(column.values) > _MANY:
         return Guess(None, f"lists of {len(column.values):,} different values and more")
     return _with_fill(column, {"kind": "categories"}, f"lists of {len(column.values):,} different values")

@@ -71,6 +71,11 @@ class Column(NamedTuple):
         """Whether there is a value in (nearly) every row and (nearly) none twice."""
         return self.rows > 0 and self.nulls <= 0.02 * self.rows and self.distinct >= 0.97 * self.rows
 
+    @property
+    def is_key(self) -> bool:
+        """Whether a row is found by the value: in nearly every row, and few come again."""
+        return self.rows > 0 and self.nulls <= 0.02 * self.rows and self.distinct >= 0.9 * self.rows
+
 
 class Table(NamedTuple):
     """A source with the keys of a map that it takes to read it, and its columns by name."""
