@@ -304,7 +304,7 @@ def test_days_and_months_that_could_be_either_are_marked(tmp_path: Path) -> None
         (["52.5,13.4", "52.6, 13.5"] * 9, None),
         (['{"a": 1}', '{"a": 2}'] * 9, None),
         (["Mo-Fr 10-22", "9am - 5pm"] * 9, None),
-        ([*["1", "2"] * 30, "unknown"], None),
+        ([*["1", "2"] * 30, "broken"], None),
         ([b"x", b"y"], None),
     ],
 )
@@ -632,3 +632,11 @@ def test_a_log_whose_people_come_back_proposes_their_history(tmp_path: Path) -> 
     table.write_parquet(restaurants)
     text = draft_map([log, restaurants, str(tmp_path / "people.csv")], folder=tmp_path)
     assert "# ? history = true: people come back" in text
+
+
+def test_a_few_rows_with_degrees_exchanged_leave_a_position_that_is_marked(tmp_path: Path) -> None:
+    lats, lngs = [22.1 + n / 100 for n in range(40)], [-100.9 + n / 100 for n in range(40)]
+    table = pl.DataFrame({"latitude": [*lats, -100.5], "longitude": [*lngs, 22.2]})
+    (pair,) = find_pairs(looked(tmp_path, table))
+    assert (pair.latitude, pair.longitude, pair.is_sure) == ("latitude", "longitude", False)
+    assert "1 values of latitude are no latitudes" in pair.why
