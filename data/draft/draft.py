@@ -29,6 +29,8 @@ _BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 _WHY: Final = {
     "header": "the first row holds values: columns are called by their number; name them: columns = [...]",
     "quote": "quotes within fields cannot be read otherwise",
+    "nulls": "texts that seem to stand for no value",
+    "ragged": "some rows have too few or too many fields: they are padded, or cut off",
     "encoding": "it is no UTF-8, and can be read so",
 }
 
@@ -81,6 +83,9 @@ def _lines(roles: Roles, folder: Path) -> Iterator[str]:
         yield ""
         why = f"no features of {' and '.join(unknown)}: what they did before the split makes some"
         yield _to_text(Line("history", value=True, why=why))
+    elif _come_back(roles):
+        why = "history = true: people come back; it adds what is known from the choices before the split"
+        yield from ("", _to_text(Line(None, None, why, is_sure=False)))
     for (name, entity), table in zip(entities.items(), (roles.users, roles.restaurants), strict=True):
         if table is None or entity is None:
             yield from ("", f"# [{name}]: no file has a row for each of them")
@@ -94,6 +99,11 @@ def _lines(roles: Roles, folder: Path) -> Iterator[str]:
     yield from ("", "[split]", _to_text(Line("test", 0.2, f"{kept} kept to test by")))
     for table in others:
         yield from ("", _comment(f"{table.path}: not used; nothing refers to it"))
+
+
+def _come_back(roles: Roles) -> bool:
+    """Whether there are several rows of the log for each person."""
+    return roles.user is not None and roles.events.rows >= 3 * max(roles.user.distinct, 1)
 
 
 def _take_sides(roles: Roles, entities: dict[str, Entity | None], folder: Path) -> Iterator[Table]:

@@ -10,7 +10,7 @@ from data.draft.features import guess_feature, holds_both_coordinates, is_zone
 from data.draft.places import Pair, find_pairs
 from data.draft.roles import Reference
 from data.draft.survey import Table
-from data.draft.words import name_to_words
+from data.draft.words import is_personal
 
 
 class Entity(NamedTuple):
@@ -31,7 +31,7 @@ def draft_users(table: Table, found: Reference | None) -> Entity:
     for line in _place_lines(find_pairs(table.columns.values())):
         why = f"their home, for events that tell no place: {line.why}" if line.why else ""
         keys.append(line._replace(why=why))
-    return Entity(keys, list(_features(table, _used(keys))))
+    return Entity(keys, list(_features(table, _used(keys), of_person=True)))
 
 
 def draft_restaurants(table: Table, found: Reference | None) -> Entity:
@@ -50,7 +50,7 @@ def draft_restaurants(table: Table, found: Reference | None) -> Entity:
         keys.append(Line("time_zone", zones[0], "names of time zones"))
     else:
         keys.append(Line(None, None, "time_zone: no column names one; it is found by position"))
-    return Entity(keys, list(_features(table, _used(keys))))
+    return Entity(keys, list(_features(table, _used(keys), of_person=False)))
 
 
 def _used(keys: list[Line]) -> set[str]:
@@ -78,7 +78,7 @@ def _place_lines(pairs: list[Pair]) -> Iterator[Line]:
     yield Line("longitude", pair.longitude, "", is_sure)
 
 
-def _features(table: Table, used: Iterable[str]) -> Iterator[Line]:
+def _features(table: Table, used: Iterable[str], *, of_person: bool) -> Iterator[Line]:
     degrees = {name for pair in find_pairs(table.columns.values()) for name in (pair.latitude, pair.longitude)}
     for column in table.columns.values():
         if column.name in used:
@@ -86,9 +86,11 @@ def _features(table: Table, used: Iterable[str]) -> Iterator[Line]:
         if column.name in degrees:
             yield Line(None, None, f"{column.name}: left out, degrees")
             continue
+        if is_personal(column.name, of_person=of_person):
+            yield Line(None, None, f"{column.name}: left out, personal data or free text, by its name")
+            continue
         guess = guess_feature(column)
         if guess.keys is None:
             yield Line(None, None, f"{column.name}: left out, {guess.why}")
         else:
-            personal = name_to_words(column.name) & {"email", "phone", "name", "address", "firstname", "lastname"}
-            yield Line(column.name, guess.keys, guess.why, guess.is_sure and not personal)
+            yield Line(column.name, guess.keys, guess.why, guess.is_sure)

@@ -8,21 +8,25 @@ from typing import Any, Final, NamedTuple
 
 import polars as pl
 
-from data.draft.features import holds_both_coordinates
+from data.draft.features import holds_both_coordinates, is_zone
 from data.draft.places import Pair, find_pairs
 from data.draft.roles import Reference, Roles, could_be_id
 from data.draft.survey import Column, Table, text
 from data.draft.times import Written, tell_times
 from data.draft.words import (
     CHOSEN,
+    HAPPENED,
     KIND,
+    LATER,
     LIST,
     POSITION,
     RATING,
     RESTAURANT,
+    STANDING,
     TIME,
     USER,
     choice_rank,
+    is_event,
     is_showing,
     name_to_words,
 )
@@ -57,7 +61,12 @@ def draft_events(roles: Roles) -> list[Line]:
         _reference_line("restaurant", roles.restaurant, roles.restaurants),
     ]
     taken = {reference.column for reference in (roles.user, roles.restaurant) if reference is not None}
-    parts = (_time, _what, partial(_list, user=roles.user), _position)
+    parts = (
+        partial(_time, restaurants=roles.restaurants),
+        partial(_what, user=roles.user),
+        partial(_list, user=roles.user),
+        _position,
+    )
     for part in parts:
         found = list(part(log, taken))
         lines += found
@@ -84,7 +93,7 @@ def _reference_line(key: str, found: Reference | None, table: Table | None) -> L
     )
 
 
-def _time(log: Table, taken: set[str]) -> Iterator[Line]:
+def _time(log: Table, taken: set[str], restaurants: Table | None) -> Iterator[Line]:
     found: list[tuple[Column, Written]] = []
     for column in log.columns.values():
         written = tell_times(column)
@@ -98,26 +107,36 @@ def _time(log: Table, taken: set[str]) -> Iterator[Line]:
         found,
         key=lambda one: (
             bool(name_to_words(one[0].name) & TIME),
-            -one[0].nulls / max(one[0].rows, 1),
+            not name_to_words(one[0].name) & LATER,
+            -round(one[0].nulls / max(one[0].rows, 1), 1),
             one[0].distinct,
         ),
     )
     others = [column.name for column, _ in found if column is not best]
+    zones = _zones(restaurants) if "zone" in written.keys else []
     why = written.why + (f"; or {', '.join(others)}" if others else "")
     yield Line("time", best.name, why, is_sure=not others and (written.is_sure or "zone" in written.keys))
     for key, value in written.keys.items():
-        yield Line(
-            key, value, "the text tells no offset: which zone?" if key == "zone" else "", is_sure=written.is_sure
-        )
+        which = "the text tells no offset: which zone?" if key == "zone" else ""
+        if which and len(zones) > 1:
+            which += f" restaurants lie in {len(zones)} ({', '.join(zones[:3])}): write local times in UTC first"
+        yield Line(key, value, which, is_sure=written.is_sure)
 
 
-def _what(log: Table, taken: set[str]) -> Iterator[Line]:
+def _zones(restaurants: Table | None) -> list[str]:
+    """The time zones that the restaurants' file names."""
+    columns = [] if restaurants is None else restaurants.columns.values()
+    return next((list(column.counts) for column in columns if is_zone(column)), [])
+
+
+def _what(log: Table, taken: set[str], user: Reference | None) -> Iterator[Line]:
     free = [column for column in log.columns.values() if column.name not in taken]
     kinds = [column for column in free if _tells_kinds(column)]
     if kinds:
         best = max(kinds, key=lambda column: (bool(name_to_words(column.name) & KIND), len(_choices(column))))
         yield Line("kind", best.name, ", ".join(f"{kind} {count:,}" for kind, count in best.counts.items()))
-        yield from _kind_lines(best)
+        listed = [str(line.value) for line in (*_list(log, taken, user), *_position(log, taken))]
+        yield from _kind_lines(best, _never_listed(log, best, listed))
         return
     chosen = [column for column in free if name_to_words(column.name) & CHOSEN and _is_truth(column)]
     if chosen:
@@ -135,16 +154,32 @@ def _what(log: Table, taken: set[str]) -> Iterator[Line]:
     yield Line(None, None, f"every row counts as a choice: no column says what happened{hint}", is_sure=not few)
 
 
-def _kind_lines(column: Column) -> Iterator[Line]:
+def _never_listed(log: Table, kinds: Column, listed: list[str]) -> set[str]:
+    """The kinds of events whose rows have neither a list nor a position, where others have."""
+    if not listed:
+        return set()
+    filled = [text(name, log.columns[name].dtype).count().alias(name) for name in listed if name != kinds.name]
+    found = log.frame.group_by(kind=text(kinds.name, kinds.dtype)).agg(filled).collect(engine="streaming")
+    bare = found.filter(pl.any_horizontal(pl.exclude("kind") == 0))["kind"].drop_nulls()
+    return set() if len(bare) == len(kinds.counts) else set(bare)
+
+
+def _kind_lines(column: Column, never_listed: set[str]) -> Iterator[Line]:
     strongest = min(rank for kind in column.counts if (rank := choice_rank(kind)) is not None)
     label = [kind for kind in column.counts if choice_rank(kind) == strongest]
-    shown = [kind for kind in column.counts if is_showing(kind)]
+    shown = [kind for kind in column.counts if is_showing(kind) and kind not in never_listed]
     ignored = [kind for kind in column.counts if kind not in label and kind not in shown]
-    yield Line("label", label, "what counts as chosen", is_sure=len(label) == 1)
+    dropped = sum(column.counts[kind] for kind in ignored) / max(sum(column.counts.values()), 1)
+    told = (
+        f"what counts as chosen; {dropped:.0%} of the rows are of ignored kinds" if ignored else "what counts as chosen"
+    )
+    yield Line("label", label, told, is_sure=len(label) == 1 and not ignored)
     if shown:
         yield Line("shown", shown, "what it was chosen from", is_sure=len(shown) == 1)
     if ignored:
-        yield Line("ignored", ignored, "of no interest here", is_sure=False)
+        bare = [kind for kind in ignored if is_showing(kind)]
+        why = f"; {', '.join(bare)}: shown, but never in a list or at a position" if bare else ""
+        yield Line("ignored", ignored, f"of no interest here{why}", is_sure=False)
 
 
 def _choices(column: Column) -> list[str]:
@@ -152,7 +187,11 @@ def _choices(column: Column) -> list[str]:
 
 
 def _tells_kinds(column: Column) -> bool:
-    return 2 <= len(column.counts) <= _MANY_KINDS and not column.is_number and bool(_choices(column))
+    """Whether values read as what happened, in most of the rows unless the name says that they do."""
+    if not 2 <= len(column.counts) <= _MANY_KINDS or column.is_number or not _choices(column):
+        return False
+    read = sum(count for kind, count in column.counts.items() if is_event(kind))
+    return bool(name_to_words(column.name) & HAPPENED) or read >= 0.5 * sum(column.counts.values())
 
 
 def _is_truth(column: Column) -> bool:
@@ -215,7 +254,7 @@ def _places(log: Table, roles: Roles) -> Iterator[Line]:
     pairs = find_pairs(log.columns.values())
     placed = roles.restaurants is not None and bool(find_pairs(roles.restaurants.columns.values()))
     of_restaurant = [pair for pair in pairs if pair.words & RESTAURANT]
-    of_person = [pair for pair in pairs if pair.words & USER]
+    of_person = [pair for pair in pairs if pair.words & (USER | STANDING)]
     bare = [pair for pair in pairs if pair not in of_restaurant and pair not in of_person]
     if not of_restaurant and not placed and bare:
         pair = bare.pop(0)
@@ -230,8 +269,8 @@ def _places(log: Table, roles: Roles) -> Iterator[Line]:
         if placed:
             told = f"{pair.latitude}, {pair.longitude} change with the restaurant: its place, which its file tells"
             yield Line(None, None, told)
-    if of_person or bare:
-        yield from _pair_lines("", (of_person or bare)[0], "where the person was", sure=bool(of_person))
+    for pair in (of_person or bare)[:1]:
+        yield from _pair_lines("", pair, "where the person was", sure=bool(pair.words & USER))
     for column in log.columns.values():
         if holds_both_coordinates(column):
             yield Line(

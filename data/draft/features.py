@@ -10,13 +10,16 @@ import polars as pl
 
 from data.draft.survey import Column
 from data.draft.times import tell_times
-from data.draft.words import name_to_words
+from data.draft.words import is_hours, name_to_words
 
 # Up to so many values have an indicator each.
 _INDICATORS: Final = 64
 
 # A category with more values than these says little: most of them are rare.
 _MANY: Final = 1_000
+
+# Years up to this are what forms write where nobody said when they were born.
+_FIRST_BIRTH: Final = 1_910
 
 _TRUTHS: Final = frozenset(["true", "false", "yes", "no", "t", "f", "y", "n", "1", "0", "1.0", "0.0"])
 
@@ -57,6 +60,8 @@ def guess_feature(column: Column) -> Guess:
     """What a column of a table of users or restaurants is good for."""
     if column.filled == 0:
         return Guess(None, "no value in any row")
+    if is_hours(column.name):
+        return Guess(None, "opening hours, by its name")
     if isinstance(column.dtype, pl.List | pl.Array):
         return _guess_lists(column)
     if not column.values:
@@ -101,7 +106,26 @@ def _guess_number(column: Column) -> Guess:
         return Guess(None, f"looks like the id of something else, {column.distinct:,} of them")
     if is_whole and column.is_unique and column.rows > _INDICATORS:
         return Guess(None, "a number of its own in every row: an id")
-    return _with_fill(column, {"kind": "number"}, span)
+    odd = _odd_numbers(column)
+    if odd:
+        rows = sum(column.counts.get(value, 1) for value in odd)
+        span += f"; {rows:,} far below the others ({', '.join(odd[:3])}): does it stand for no value?"
+    return _with_fill(column, {"kind": "number"}, span, is_sure=not odd)
+
+
+def _odd_numbers(column: Column) -> list[str]:
+    """Values far below nearly all others: a -1 among ratings, metres among centimetres, the year 1900."""
+    numbers = pl.Series(column.values).cast(pl.Float64, strict=False)
+    low, high = numbers.quantile(0.05), numbers.quantile(0.95)
+    if low is None or high is None or column.distinct < 8:
+        return []
+    bar = low - (high - low)
+    is_birth = bool(name_to_words(column.name) & {"birth", "born"})
+    return [
+        value
+        for value, number in zip(column.values, numbers, strict=True)
+        if number is not None and (number < bar or (number < 0 < low) or (is_birth and number <= _FIRST_BIRTH))
+    ]
 
 
 def _guess_text(column: Column) -> Guess:
@@ -140,6 +164,9 @@ def _guess_category(column: Column, why: str, *, is_sure: bool = True) -> Guess:
 def _guess_lists(column: Column) -> Guess:
     if not column.values:
         return Guess(None, f"{column.dtype}, which is no feature")
+    unfit = _unfit(column)
+    if unfit is not None:
+        return Guess(None, f"lists of {unfit}")
     if len(column.values) > _MANY:
         return Guess(None, f"lists of {len(column.values):,} different values and more")
     return _with_fill(column, {"kind": "categories"}, f"lists of {len(column.values):,} different values")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from data.draft.survey import Column
 from data.draft.words import LATITUDE, LONGITUDE, name_to_words
+
+# Up to so many of the values may be exchanged.
+_FEW: Final = 0.1
 
 
 class Pair(NamedTuple):
@@ -37,6 +40,9 @@ def find_pairs(columns: Iterable[Column]) -> list[Pair]:
             elif _within(lat, 180) and _within(lng, 90):
                 why = f"exchanged: {lat.name} goes {_span(lat)}, which no latitude does"
                 pairs.append(Pair(lng.name, lat.name, stem, why, is_sure=False))
+            elif _within(lat, 180) and _within(lng, 180) and 0 < (beyond := _beyond(lat)) <= _FEW * len(lat.values):
+                why = f"{_span(lat)} and {_span(lng)}: {beyond:,} values of {lat.name} are no latitudes; exchanged?"
+                pairs.append(Pair(lat.name, lng.name, stem, why, is_sure=False))
     return pairs or _nameless_pairs(numbers)
 
 
@@ -61,6 +67,10 @@ def _stem(column: Column, words: frozenset[str]) -> frozenset[str] | None:
 
 def _within(column: Column, most: float) -> bool:
     return column.least is not None and column.greatest is not None and -most <= column.least <= column.greatest <= most
+
+
+def _beyond(lat: Column) -> int:
+    return sum(abs(float(value)) > 90 for value in lat.values)
 
 
 def _span(column: Column) -> str:

@@ -146,8 +146,8 @@ def _times(table: Table) -> list[Column]:
 
 
 def _references(log: Table, table: Table) -> list[Reference]:
-    """The columns of a log whose values are those of a unique column of the table, the surest first."""
-    keys = [column for column in table.columns.values() if column.is_unique and could_be_id(column)]
+    """The columns of a log whose values are those of a key of the table, the surest first."""
+    keys = [column for column in table.columns.values() if column.is_key and could_be_id(column)]
     found = []
     for column in log.columns.values():
         if not could_be_id(column) or column.distinct < 2:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -13,6 +14,9 @@ from hexbite.errors import DataError
 
 #: Texts that stand for no value, as in a map that names no others.
 NULLS: Final = ("", "NULL", "null", "\\N", "None", "NaN", "nan", "N/A")
+
+# Texts that people write where they have no value.
+_ODD_NULLS: Final = frozenset(["?", "-", "--", "n/a", "na", "unknown", "#n/a"])
 
 # Rows whose values are looked at one by one.
 _LOOK_ROWS: Final = 20_000
@@ -30,6 +34,8 @@ _ATTEMPTS: Final[tuple[dict[str, Any], ...]] = (
     {"encoding": "cp1252"},
     {"encoding": "cp1252", "quote": ""},
     {"encoding": "shift_jis"},
+    {"ragged": "pad"},
+    {"encoding": "cp1252", "ragged": "pad"},
 )
 
 
@@ -68,6 +74,11 @@ class Column(NamedTuple):
         """Whether there is a value in (nearly) every row and (nearly) none twice."""
         return self.rows > 0 and self.nulls <= 0.02 * self.rows and self.distinct >= 0.97 * self.rows
 
+    @property
+    def is_key(self) -> bool:
+        """Whether a row is found by the value: in nearly every row, and few come again."""
+        return self.rows > 0 and self.nulls <= 0.02 * self.rows and self.distinct >= 0.9 * self.rows
+
 
 class Table(NamedTuple):
     """A source with the keys of a map that it takes to read it, and its columns by name."""
@@ -83,16 +94,21 @@ def survey(path: str, *, base: Path, scratch: Path) -> Table:
     """Look at all that a path means. Raises DataError where it cannot be read in any usual way."""
     keys, frame = _open(path, base, scratch)
     try:
-        return _look(path, keys, frame)
+        table = _look(path, keys, frame, NULLS)
+        odd = sorted({value for column in table.columns.values() for value in _odd_nulls(column)})
+        if not odd:
+            return table
+        nulls = (*NULLS, *odd)
+        return _look(path, keys | {"nulls": list(nulls)}, frame, nulls)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"cannot be read: {str(error).partition(chr(10))[0]}", path=path) from error
 
 
-def text(name: str, dtype: pl.DataType) -> pl.Expr:
+def text(name: str, dtype: pl.DataType, nulls: tuple[str, ...] = NULLS) -> pl.Expr:
     """A column as text without the spaces around it, null where it says that there is no value."""
     if dtype == pl.String:
         stripped = pl.col(name).str.strip_chars()
-        return pl.when(~stripped.is_in(NULLS)).then(stripped)
+        return pl.when(~stripped.is_in(nulls)).then(stripped)
     values = pl.col(name).fill_nan(None) if dtype.is_float() else pl.col(name)
     if dtype.is_float():
         # 3.0 is what pandas makes of a 3 beside a null.
@@ -105,19 +121,26 @@ def _open(path: str, base: Path, scratch: Path) -> tuple[dict[str, Any], pl.Lazy
     first: DataError | None = None
     for keys in _ATTEMPTS:
         try:
-            frame = scan(Source(path=path, **keys), base=base, scratch=scratch)
+            frame = scan(Source(path=path, **keys), base=base, scratch=scratch, ragged=Counter())
         except DataError as error:
             first = first or error
             continue
         schema = frame.collect_schema()
         if all(dtype == pl.String for dtype in schema.dtypes()) and any(is_value(name) for name in schema):
             keys = keys | {"header": False}
-            frame = scan(Source(path=path, **keys), base=base, scratch=scratch)
+            frame = scan(Source(path=path, **keys), base=base, scratch=scratch, ragged=Counter())
         return keys, frame
     raise first or DataError("cannot be read", path=path)
 
 
-def _look(path: str, keys: dict[str, Any], frame: pl.LazyFrame) -> Table:
+def _odd_nulls(column: Column) -> list[str]:
+    """Texts beside numbers, or among a few values, that stand for no value."""
+    if column.dtype != pl.String or not (column.counts or column.numbers >= 0.5 * column.filled):
+        return []
+    return [value for value in column.counts or column.values if value.lower() in _ODD_NULLS]
+
+
+def _look(path: str, keys: dict[str, Any], frame: pl.LazyFrame, nulls: tuple[str, ...]) -> Table:
     schema = dict(frame.collect_schema())
     plain = {
         name: dtype for name, dtype in schema.items() if not dtype.is_nested() and dtype not in (pl.Binary, pl.Object)
@@ -130,7 +153,7 @@ def _look(path: str, keys: dict[str, Any], frame: pl.LazyFrame) -> Table:
         if name not in plain:
             asked[f"{place} nulls"] = pl.col(name).null_count()
             continue
-        value = text(name, dtype)
+        value = text(name, dtype, nulls)
         number = value.cast(pl.Float64, strict=False)
         number = pl.when(number.is_finite()).then(number)
         asked |= {
@@ -152,13 +175,13 @@ def _look(path: str, keys: dict[str, Any], frame: pl.LazyFrame) -> Table:
             **facts,
             least=told.get(f"{place} least"),
             greatest=told.get(f"{place} greatest"),
-            values=_values(head, name, dtype),
-            counts=_counts(frame, name, dtype) if 0 < facts["distinct"] <= _FEW else {},
+            values=_values(head, name, dtype, nulls),
+            counts=_counts(frame, name, dtype, nulls) if 0 < facts["distinct"] <= _FEW else {},
         )
     return Table(path, keys, frame, rows, columns)
 
 
-def _values(head: pl.DataFrame, name: str, dtype: pl.DataType) -> list[str]:
+def _values(head: pl.DataFrame, name: str, dtype: pl.DataType, nulls: tuple[str, ...]) -> list[str]:
     if isinstance(dtype, pl.List | pl.Array):
         inner = dtype.inner
         if isinstance(inner, pl.DataType) and inner.is_nested():
@@ -167,9 +190,9 @@ def _values(head: pl.DataFrame, name: str, dtype: pl.DataType) -> list[str]:
         return lists.explode().drop_nulls().unique(maintain_order=True).to_list()
     if dtype.is_nested() or dtype in (pl.Binary, pl.Object):
         return []
-    return head.select(text(name, dtype)).to_series().drop_nulls().unique(maintain_order=True).to_list()
+    return head.select(text(name, dtype, nulls)).to_series().drop_nulls().unique(maintain_order=True).to_list()
 
 
-def _counts(frame: pl.LazyFrame, name: str, dtype: pl.DataType) -> dict[str, int]:
-    counted = frame.select(v=text(name, dtype)).drop_nulls().group_by("v").len().collect(engine="streaming")
+def _counts(frame: pl.LazyFrame, name: str, dtype: pl.DataType, nulls: tuple[str, ...]) -> dict[str, int]:
+    counted = frame.select(v=text(name, dtype, nulls)).drop_nulls().group_by("v").len().collect(engine="streaming")
     return dict(counted.sort(["len", "v"], descending=[True, False]).iter_rows())

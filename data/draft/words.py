@@ -51,6 +51,10 @@ TIME: Final = _words(
     utc
     """
 )
+# When a row was written or came in, which is later than when it happened.
+LATER: Final = _words(
+    "received ingested loaded processed inserted updated deleted modified collected synced exported dt"
+)
 LIST: Final = _words("request requests search session list query page slate feed impression serp anfrage suche")
 POSITION: Final = _words("rank position pos slot index place rang platz posicion")
 CHOSEN: Final = _words(
@@ -61,7 +65,21 @@ CHOSEN: Final = _words(
 RATING: Final = _words(
     "rating ratings rate score stars star liked bewertung sterne puntuación calificación valoración nota voto avaliação"
 )
+# Where a person was, who is not named: start_lat, delivery_lat. What is picked up lies at the restaurant.
+STANDING: Final = _words("start origin from home current delivery dropoff gps device")
+# Names of columns that hold what happened, without a look at the values.
+HAPPENED: Final = _words("event action activity verb ereignis")
 KIND: Final = _words("kind type event action activity verb status typ ereignis tipo name")
+
+_PERSONAL: Final = _words(
+    """
+    email mail phone telephone mobile firstname lastname surname fullname username birthday note notes comment comments
+    remark remarks notiz notizen nota notas nombre apellido nachname vorname telefon telefono
+    """
+)
+_NAMES: Final = _words("name first last full given family middle user customer display nick")
+_ADDRESS: Final = _words("address street adresse direccion strasse iban")
+_HOURS: Final = _words("hours opening öffnungszeiten horario horarios")
 
 # What is written as one word often: userid, homelat.
 _ENDS: Final = ("latitude", "longitude", "lat", "lng", "lon", "id", "type", "time")
@@ -69,7 +87,8 @@ _STEMS: Final = USER | RESTAURANT | LIST | {"order", "event", "geo", "home", "pi
 
 # Parts of words that say what a kind of event is, the strongest choice first.
 _CHOICES: Final = (
-    ("order", "purchas", "buy", "bought", "paid", "payment", "checkout", "transaction", "bestell", "kauf", "pedido"),
+    ("order", "purchas", "buy", "bought", "paid", "payment", "transaction", "bestell", "kauf", "pedido"),
+    ("checkout",),
     ("book", "reserv", "visit", "checkin", "check-in", "check_in", "convert", "conversion"),
     ("click", "tap", "select", "open", "choose", "chosen", "klick", "clic"),
 )
@@ -98,10 +117,29 @@ def choice_rank(kind: str) -> int | None:
     return next((rank for rank, parts in enumerate(_CHOICES) if any(part in lower for part in parts)), None)
 
 
+def is_event(kind: str) -> bool:
+    """Whether a value reads as something that happens."""
+    lower = kind.lower()
+    return choice_rank(kind) is not None or any(part in lower for part in (*_SHOWINGS, *_UNDONE))
+
+
 def is_showing(kind: str) -> bool:
     """Whether a kind of event says that something was shown."""
     lower = kind.lower()
     return choice_rank(kind) is None and any(part in lower for part in _SHOWINGS)
+
+
+def is_personal(name: str, *, of_person: bool) -> bool:
+    """Whether a column's name says that its values tell who somebody is, or are written by hand."""
+    found = name_to_words(name)
+    if found & _PERSONAL:
+        return True
+    return of_person and bool(found & _ADDRESS or ("name" in found and found <= _NAMES | USER))
+
+
+def is_hours(name: str) -> bool:
+    """Whether a column's name says opening hours."""
+    return bool(name_to_words(name) & _HOURS)
 
 
 _VALUE: Final = re.compile(r"[-+]?\d+([.,]\d+)?([eE][-+]?\d+)?|\d{4}-\d{2}-\d{2}.*|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}")

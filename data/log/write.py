@@ -54,7 +54,7 @@ def write_log(
     with whole_folder(folder) as partial, _scratch(folder) as scratch:
         tally, base = Tally.start(), path.parent
         sheets = {
-            name: open_sheet(name, source, base=base, scratch=scratch)
+            name: open_sheet(name, source, tally=tally, base=base, scratch=scratch)
             for name in ("users", "restaurants", "events")
             if (source := getattr(asked, name)) is not None
         }

@@ -29,6 +29,10 @@ _LOOK_ROWS: Final = 200
 
 _LINES_AT_ONCE: Final = 100_000
 
+#: What is counted: rows that the map lets be ragged.
+SHORT: Final = "with too few fields, which go on with nulls"
+LONG: Final = "with too many fields, which are cut off"
+
 # A field may be a whole article.
 csv.field_size_limit(1 << 30)
 
@@ -47,7 +51,8 @@ def find_layout(content: Content, source: Source, path: Path) -> Layout:
     """Tell delimiter and columns from a file's beginning.
 
     Names lose the blanks around them; one without a name is called ``column_3`` by its place, a second ``id`` is
-    called ``id_2``. Raises DataError where the map's ``columns`` are not as many as the file's.
+    called ``id_2``. Raises DataError where the map's ``columns`` are not as many as the file's, unless rows may be
+    ragged.
     """
     quote = source.quote or None
     line_end = "\r" if "\r" in content.start and "\n" not in content.start else "\n"
@@ -55,7 +60,9 @@ def find_layout(content: Content, source: Source, path: Path) -> Layout:
     reader = _reader(io.StringIO(content.start, newline=""), delimiter, quote)
     header: list[str] = next((row for row in reader if any(field.strip() for field in row)), [])
     found = [name.strip() for name in header] if source.header else [""] * len(header)
-    if source.columns is not None and len(source.columns) != len(found):
+    if source.ragged == "pad" and not source.header:  # the first row may be a short one
+        found = [""] * max([len(header), *_fields_per_row(content.start, delimiter, quote)])
+    if source.columns is not None and len(source.columns) != len(found) and source.ragged == "refuse":
         raise DataError(
             f"has {len(found)} columns, split at {delimiter!r}, and the map names {len(source.columns)}", path=path
         )
@@ -64,13 +71,20 @@ def find_layout(content: Content, source: Source, path: Path) -> Layout:
 
 
 def write_delimited(
-    path: Path, content: Content, layout: Layout, target: Path, *, shown: Path, partition: dict[str, str | None]
-) -> None:
+    path: Path,
+    content: Content,
+    layout: Layout,
+    target: Path,
+    *,
+    shown: Path,
+    partition: dict[str, str | None],
+    is_padded: bool,
+) -> Counter[str]:
     """Write the rows as Parquet, every column text, and those of the ``partition`` behind them.
 
     An empty field is null; a row without any value is left out. ``path`` is UTF-8, plain or packed by gzip or zstd.
-    Raises DataError, by the name ``shown``, where a row has more or fewer fields than there are columns, or a quote
-    stands where it cannot be read.
+    Returns how many rows were `SHORT` and `LONG` where these are padded. Raises DataError, by the name ``shown``, where
+    a row has more or fewer fields than there are columns and they are not, or a quote stands where it cannot be read.
     """
     rows = pl.scan_csv(
         path,
@@ -81,7 +95,7 @@ def write_delimited(
         eol_char=layout.line_end,
         schema=dict.fromkeys(layout.names, pl.String),
         missing_columns="insert",
-        extra_columns="raise",
+        extra_columns="ignore" if is_padded else "raise",
         glob=False,
     )
     values = [pl.when(pl.col(name) != "").then(pl.col(name)).alias(name) for name in layout.names]  # "" is quoted
@@ -95,17 +109,46 @@ def write_delimited(
         raise DataError(f"is cut off or damaged: {error}; fetch it anew", path=shown) from error
     except pl.exceptions.PolarsError as error:
         refuse_other_bytes(path, content, shown)
-        _refuse_ragged(path, content, layout, shown)
+        _find_ragged(path, content, layout, shown).refuse(layout, shown)
         raise DataError(f"cannot be read: {str(error).partition(chr(10))[0]}", path=shown) from error
+    if is_padded:  # what is cut off leaves no trace
+        return _find_ragged(path, content, layout, shown).by_fault(layout)
     if last and len(layout.names) > 1:  # of a short row too
-        _refuse_ragged(path, content, layout, shown)
+        _find_ragged(path, content, layout, shown).refuse(layout, shown)
+    return Counter()
 
 
-def _refuse_ragged(path: Path, content: Content, layout: Layout, shown: Path) -> None:
-    """Raise DataError that names the first line that has not as many fields as there are columns, if there is one.
+class _Ragged(NamedTuple):
+    """Rows that have not as many fields as there are columns, by their fields, and the line of the first of them."""
+
+    rows: Counter[int]
+    first: int
+
+    def by_fault(self, layout: Layout) -> Counter[str]:
+        wanted = len(layout.names)
+        counted = Counter({SHORT: 0, LONG: 0})
+        for fields, rows in self.rows.items():
+            counted[SHORT if fields < wanted else LONG] += rows
+        return +counted
+
+    def refuse(self, layout: Layout, shown: Path) -> None:
+        """Raise DataError if there is one."""
+        if self.rows:
+            raise DataError(
+                f"line {self.first:,} has not the {len(layout.names)} fields that the columns ask for, split at "
+                f"{layout.delimiter!r} (rows {_counts(self.rows)}); mend the file: a field that holds the delimiter "
+                'or a line break wants quotes; or set ragged = "pad" in the map: short rows go on with nulls, and what '
+                "is too much is cut off",
+                path=shown,
+                count=self.rows.total(),
+            )
+
+
+def _find_ragged(path: Path, content: Content, layout: Layout, shown: Path) -> _Ragged:
+    """Look for rows that are too short or too long.
 
     Polars reads a short row as if it went on with nulls, and names no row: the slow reader of the standard library
-    looks once more, where there is reason to.
+    looks once more, where there is reason to. Raises DataError where it cannot split one.
     """
     wanted = len(layout.names)
     wrong: Counter[int] = Counter()
@@ -125,13 +168,7 @@ def _refuse_ragged(path: Path, content: Content, layout: Layout, shown: Path) ->
             "nothing",
             path=shown,
         ) from error
-    if wrong:
-        raise DataError(
-            f"line {first:,} has not the {wanted} fields that the columns ask for, split at {layout.delimiter!r} (rows "
-            f"{_counts(wrong)}); mend the file: a field that holds the delimiter or a line break wants quotes",
-            path=shown,
-            count=wrong.total(),
-        )
+    return _Ragged(wrong, first)
 
 
 def _counts(wrong: Counter[int]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import polars as pl
@@ -20,13 +21,13 @@ from hexbite.console import progress
 from hexbite.errors import DataError
 
 
-def scan(source: Source, *, base: Path, scratch: Path) -> pl.LazyFrame:
+def scan(source: Source, *, base: Path, scratch: Path, ragged: Counter[str]) -> pl.LazyFrame:
     """The rows of a source, in the order of its files.
 
     Relative paths start at ``base``. Parquet is read where it lies; text is read once, checked, and kept as Parquet in
     a folder of its own in ``scratch``, which has to stay for as long as the frame is used. Delimited text gives text
     columns, all of them, and null for an empty field; JSON lines and Parquet keep their types. No file is held in
-    memory as a whole.
+    memory as a whole. Where the source lets rows be ragged, they are counted into ``ragged``.
 
     Raises DataError, naming file and line or column, where something cannot be read.
     """
@@ -53,7 +54,7 @@ def scan(source: Source, *, base: Path, scratch: Path) -> pl.LazyFrame:
         for number, (file, content) in enumerate(files):
             folder = own / f"{number:06}"
             folder.mkdir()
-            tables += _write_tables(file, content, source, folder)
+            tables += _write_tables(file, content, source, folder, ragged)
             advance()
     return read_tables([DataFile(table, {}) for table in tables])
 
@@ -76,7 +77,7 @@ def _refuse_mixture(files: list[tuple[DataFile, Content]]) -> None:
             )
 
 
-def _write_tables(file: DataFile, content: Content, source: Source, folder: Path) -> list[Path]:
+def _write_tables(file: DataFile, content: Content, source: Source, folder: Path, ragged: Counter[str]) -> list[Path]:
     """A text file's rows as Parquet files in ``folder``."""
     path = shown = Path(file.path)
     if not is_readable(content):
@@ -87,7 +88,10 @@ def _write_tables(file: DataFile, content: Content, source: Source, folder: Path
     else:
         tables = [folder / "rows.parquet"]
         layout = find_layout(content, source, shown)
-        write_delimited(path, content, layout, tables[0], shown=shown, partition=file.partition)
+        is_padded = source.ragged == "pad"
+        ragged += write_delimited(
+            path, content, layout, tables[0], shown=shown, partition=file.partition, is_padded=is_padded
+        )
     if path != shown:
         path.unlink()
     return tables

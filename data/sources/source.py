@@ -17,6 +17,8 @@ class Source(BaseModel):
     or a list of them; relative ones start at the map's folder. ``file_format`` is told by the files' content where it
     is absent, ``delimiter`` too; ``quote`` "" means that the files quote nothing. ``columns`` are the names of the
     columns of delimited text, wanted where there is no ``header``, and used in its place where there is one.
+    ``ragged`` says what becomes of a row with more or fewer fields than there are columns: "refuse" ends the reading;
+    "pad" lets short rows go on with nulls and cuts off what is too much, and both are counted.
     ``storage`` goes to Polars, which reads the addresses. ``database`` is an address of Postgres. Values of both that
     begin with ``$`` name a variable of the environment.
     """
@@ -31,6 +33,7 @@ class Source(BaseModel):
     encoding: str = "utf-8"
     header: bool = True
     columns: list[str] | None = None
+    ragged: Literal["refuse", "pad"] = "refuse"
     storage: dict[str, str] | None = None
 
     @model_validator(mode="after")

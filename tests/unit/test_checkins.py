@@ -207,6 +207,18 @@ def test_dirty_rows_are_counted_by_kind_and_fatal_only_where_that_is_asked(tmp_p
     assert (out / "source.json").read_bytes() == before
 
 
+def test_short_and_long_lines_are_counted_and_the_short_ones_name_no_venue(tmp_path: Path) -> None:
+    checkins, venues = town()
+    long = checkins[5] + "\tmore"
+    out = imported(tmp_path, [*checkins[:5], long, *checkins[6:], "7", "7\t2026-01-02T00:00:00Z"], venues)
+    source = json.loads((out / "source.json").read_text())
+    faults = {what.split("checkins.tsv ")[-1]: count for what, count in source["dirty"].items()}
+    assert faults["with too few fields, which go on with nulls"] == 2
+    assert faults["with too many fields, which are cut off"] == 1
+    assert source["rows"]["null or faulty restaurant ids"] == 2
+    assert sum(source["rows"].values()) == source["events"] == len(checkins) + 2
+
+
 WANDERING = {
     "events whose restaurant_latitude, restaurant_longitude are none": [
         line(0, START, "north", 1, 1_001),
@@ -231,7 +243,7 @@ def test_coordinates_that_are_none_or_wander_are_told_and_the_venues_place_is_us
     ("content", "said"),
     [
         (b"", "is empty"),
-        (b"nothing\n", "field|column"),
+        (b"nothing\n", "no usable|no row|can be used"),
         (gzip.compress(b"1\t2026-01-01T00:00:00Z\t1\t1\t1\n" * 1000)[:-20], "cut off"),
         (b"1\tyesterday\t1\t1\t1\n", "no usable|no row|can be used"),
     ],

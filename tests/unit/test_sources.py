@@ -7,6 +7,7 @@ import lzma
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from data.sources import Source, scan
+from data.sources.delimited import LONG, SHORT
 from hexbite.errors import DataError
 
 ROOT = Path(__file__).parents[2]
 
 
 def table(folder: Path, path: str | list[str], **said: Any) -> pl.DataFrame:
-    return scan(Source(path=path, **said), base=folder, scratch=folder.parent).collect()
+    return scan(Source(path=path, **said), base=folder, scratch=folder.parent, ragged=Counter()).collect()
 
 
 def rows(folder: Path, path: str | list[str], **said: Any) -> list[dict[str, Any]]:
@@ -168,6 +170,42 @@ def test_a_row_far_down_that_is_short_is_found(folder: Path) -> None:
     put(folder / "a.csv", "id,name\n" + "1,a\n" * 250_000 + "2\n" + "1,a\n" * 10)
     with pytest.raises(DataError, match="line 250,002 has not"):
         rows(folder, "a.csv")
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    ("lines", "wanted", "counted"),
+    [
+        (["1,a,x", "2", "3,b"], [("1", "a", "x"), ("2", None, None), ("3", "b", None)], {SHORT: 2}),
+        (["1,a,x,y,z", "2,b,y,", "3,c,z"], [("1", "a", "x"), ("2", "b", "y"), ("3", "c", "z")], {LONG: 2}),
+        (["1", "2,b,y,z", "3,,"], [("1", None, None), ("2", "b", "y"), ("3", None, None)], {SHORT: 1, LONG: 1}),
+        (["1,a,x", "", ",,"], [("1", "a", "x")], {}),
+        (['1,"a,b",x', '2,"c""d"'], [("1", "a,b", "x"), ("2", 'c"d', None)], {SHORT: 1}),
+    ],
+)
+def test_ragged_rows_are_padded_and_counted_where_the_map_says_so(
+    folder: Path, pack: Any, line_end: str, lines: list[str], wanted: list[tuple[Any, ...]], counted: dict[str, int]
+) -> None:
+    put(folder / "a.csv", pack(line_end.join(["id,name,x", *lines, ""]).encode()))
+    ragged: Counter[str] = Counter()
+    source = Source(path="a.csv", ragged="pad", delimiter=",")
+    assert scan(source, base=folder, scratch=folder.parent, ragged=ragged).collect().rows() == wanted
+    assert ragged == counted
+
+
+def test_a_first_row_that_is_short_hides_no_column_of_those_that_the_map_names(folder: Path) -> None:
+    put(folder / "a.tsv", "1\t2\n1\t2\t3\n1\t2\t3\t4\n1\t2\t3\n")
+    said: dict[str, Any] = {"header": False, "ragged": "pad", "delimiter": "\t"}
+    named = table(folder, "a.tsv", columns=["a", "b", "c"], **said)
+    assert named.rows() == [("1", "2", None), ("1", "2", "3"), ("1", "2", "3"), ("1", "2", "3")]
+    assert table(folder, "a.tsv", **said).columns == ["column_1", "column_2", "column_3", "column_4"]
+
+
+def test_a_quote_that_is_never_closed_is_refused_of_ragged_rows_too(folder: Path) -> None:
+    put(folder / "a.csv", 'id,name\n1\n2,"b\n3,c\n')
+    with pytest.raises(DataError, match="line 3 cannot be split"):
+        rows(folder, "a.csv", ragged="pad")
 
 
 def test_an_empty_last_field_is_no_short_row(folder: Path) -> None:
@@ -467,7 +505,8 @@ def test_a_large_packed_file_is_not_held_in_memory(folder: Path, line: str) -> N
             file.write(block)
     program = (
         "import resource, sys; from pathlib import Path; from data.sources import Source, scan; "
-        "folder = Path(sys.argv[1]); frame = scan(Source(path='a.gz', header=False), base=folder, scratch=folder); "
+        "from collections import Counter; folder = Path(sys.argv[1]); "
+        "frame = scan(Source(path='a.gz', header=False), base=folder, scratch=folder, ragged=Counter()); "
         "rows = frame.select('column_1' if 'column_1' in frame.collect_schema() else 'id').count().collect().item(); "
         "print(rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -11,6 +12,7 @@ import polars as pl
 
 from data.log.map import Column, Table
 from data.log.map import Events as EventsMap
+from data.log.rules import Tally
 from data.sources import scan
 from hexbite.errors import DataError
 
@@ -69,10 +71,13 @@ class Sheet(NamedTuple):
         return pl.when(text.is_in(_TRUE)).then(statement=True).when(text.is_in(_FALSE)).then(statement=False)
 
 
-def open_sheet(table: str, source: Table | EventsMap | Column, *, base: Path, scratch: Path) -> Sheet:
-    """A source of the map. Raises DataError where it cannot be read."""
+def open_sheet(table: str, source: Table | EventsMap | Column, *, tally: Tally, base: Path, scratch: Path) -> Sheet:
+    """A source of the map; rows that are ragged are told. Raises DataError where it cannot be read."""
     place = _place(source)
-    frame = scan(source, base=base, scratch=scratch)
+    ragged: Counter[str] = Counter()
+    frame = scan(source, base=base, scratch=scratch, ragged=ragged)
+    for what, count in ragged.items():
+        tally.note(f"rows of {place} {what}", count, dirty=True)
     try:
         dtypes = dict(frame.collect_schema())
     except pl.exceptions.PolarsError as error:

@@ -53,7 +53,7 @@ def _read_side(
     base: Path,
     scratch: Path,
 ) -> Side:
-    sheet = open_sheet(table, feature, base=base, scratch=scratch)
+    sheet = open_sheet(table, feature, tally=tally, base=base, scratch=scratch)
     assert feature.id is not None
     place = f"features.{key}"
     column = feature.column or key
