@@ -120,13 +120,16 @@ def import_log(
     map_file: Annotated[Path, typer.Argument(metavar="MAP", help="The map of your files, TOML.")],
     folder: Annotated[Path, typer.Argument(help="Where to write; an earlier output there is replaced.")],
     strict: Annotated[bool, typer.Option("--strict", help="Stop where any row is dirty.")] = False,
+    like: Annotated[
+        Path | None, typer.Option(help="An earlier output: the same columns, for a model that is served.")
+    ] = None,
 ) -> None:
     """Import a log of events and its tables: features, lists of what was shown or in reach, requests to rank for."""
-    _import(read_map(map_file), folder, map_file, strict=strict)
+    _import(read_map(map_file), folder, map_file, strict=strict, like=like)
 
 
-def _import(asked: Map, folder: Path, path: Path, *, strict: bool) -> None:
-    for line in source_to_lines(folder, write_log(asked, folder, path=path, strict=strict)):
+def _import(asked: Map, folder: Path, path: Path, *, strict: bool, like: Path | None = None) -> None:
+    for line in source_to_lines(folder, write_log(asked, folder, path=path, strict=strict, like=like)):
         print(line)
 
 

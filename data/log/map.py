@@ -162,8 +162,8 @@ class Events(Source, Clock):
 
     ``chosen`` is a column that says of each row, all of them shown, whether it was chosen: where it holds one of
     ``chosen_is``, by default a yes. Else ``kind`` is the column that says what happened, ``label`` the kinds that are a
-    choice, ``shown`` those that something was shown by, and
-    ``ignored`` those that are of no interest. Without any of them every row is a choice. A log may tell no ``time``.
+    choice, ``shown`` those that something was shown by, and ``ignored`` those that are of no interest. Without any of
+    them every row is a choice. A log may tell no ``time``.
     """
 
     user: str

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from data.log.features.history import Tables, make_tables
+from data.log.features.like import COLUMNS, Columns, Earlier, read_earlier
 from data.log.features.tables import make_schema, make_table
 from data.log.map import Map
 from data.log.reading.columns import open_sheet
@@ -23,10 +23,9 @@ from data.log.reading.events import Log, read_log
 from data.log.reading.sides import Sides, read_sides
 from data.log.rows.choices import Reach, draw_lists, find_visits
 from data.log.rows.clicks import ClickWriter
-from data.log.rows.clock import Clock, positions_to_zones
 from data.log.rows.lists import make_lists
+from data.log.rows.places import make_world
 from data.log.rows.requests import make_requests
-from data.log.rows.split import find_split
 from data.log.rows.world import World
 from data.log.rules import Tally
 from data.output import SOURCE, whole_folder, write_json, write_schema, write_table
@@ -35,18 +34,23 @@ from hexbite.errors import DataError
 from hexbite.features import DISTANCE_M, TIME_ZONE
 from hexbite.folder import REQUESTS, RESTAURANTS, TEST, TRAIN, USERS
 from hexbite.ids import IdKinds
-from hexbite.zones import available_names
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 
-def write_log(asked: Map, folder: Path, *, path: Path, strict: bool = False) -> dict[str, Any]:
+def write_log(
+    asked: Map, folder: Path, *, path: Path, strict: bool = False, like: Path | None = None
+) -> dict[str, Any]:
     """Import what the map at ``path`` names into a data folder, and return what its ``source.json`` says.
 
     Raises DataError where a file cannot be read or used as the map says, where no train or no test list is found, and
-    with ``strict`` where any row is dirty.
+    with ``strict`` where any row is dirty. With ``like`` the columns are those of that earlier output; then also where
+    it is none, or where the map's features are others.
     """
+    earlier = None if like is None else read_earlier(like)
+    if earlier is not None:
+        earlier.check_map(asked)
     with whole_folder(folder) as partial, _scratch(folder) as scratch:
         tally, base = Tally.start(), path.parent
         sheets = {
@@ -62,12 +66,12 @@ def write_log(asked: Map, folder: Path, *, path: Path, strict: bool = False) -> 
                 for name, entities in (("users", users), ("restaurants", restaurants))
             }
         log = read_log(asked, sheets["events"], users, restaurants, tally, scratch / "buckets")
-        world, before, zones = _make_world(asked, log, users, restaurants)
+        world, before, zones = make_world(asked, log, users, restaurants)
         writer = ClickWriter(partial, users, restaurants, world)
         clicks, requests = _write_clicks(log, world, before, writer, tally, path)
         with progress("making features"):
             history = _make_history(world, before, clicks, len(users)) if asked.history else None
-            document = _write_tables(partial, asked, users, restaurants, sides, world, zones, history, writer)
+            document = _write_tables(partial, asked, users, restaurants, sides, world, zones, history, writer, earlier)
             write_table(make_requests(requests, clicks, users, restaurants, world, tally), partial / REQUESTS)
         _note_absent(asked, users, restaurants, log, tally)
         document = {
@@ -99,79 +103,6 @@ def _scratch(folder: Path) -> Iterator[Path]:
         yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _make_world(asked: Map, log: Log, users: Entities, restaurants: Entities) -> tuple[World, pl.DataFrame, list[str]]:
-    split = find_split(asked, log, users, restaurants)
-    before = split.before(log.choices, shows=asked.events.shows)
-    lats, lngs = restaurants.lats.copy(), restaurants.lngs.copy()
-    if asked.events.restaurant_latitude is not None:
-        _locate(lats, lngs, log.places if asked.events.shows else before)
-    is_placed = ~np.isnan(lats)
-    user_has_row = np.ones(len(users), dtype=np.bool_)
-    if asked.users is None or not asked.users.features:
-        user_has_row = _has_choice(before["user"], len(users))
-    if asked.restaurants is None or not asked.restaurants.features:
-        is_placed &= _has_choice(before["restaurant"], len(restaurants))
-    names = _zones(asked, restaurants, lats, lngs, is_placed)
-    zones = sorted(set(names))
-    numbers = {name: number for number, name in enumerate(zones)}
-    clock = Clock(zones, log.first_us // 1_000_000, log.last_us // 1_000_000)
-    of = np.array([numbers[name] for name in names], dtype=np.int32)
-    world = World(
-        asked,
-        split,
-        log.first_us,
-        log.last_us,
-        lats,
-        lngs,
-        of,
-        users.lats,
-        users.lngs,
-        clock,
-        user_has_row,
-        is_placed,
-    )
-    return world, before, names
-
-
-def _has_choice(numbers: pl.Series, size: int) -> npt.NDArray[np.bool_]:
-    has = np.zeros(size, dtype=np.bool_)
-    has[numbers.to_numpy()] = True
-    return has
-
-
-def _locate(lats: npt.NDArray[np.float64], lngs: npt.NDArray[np.float64], places: pl.DataFrame) -> None:
-    """Give restaurants without a position the (lower) median of their events': one that somebody sent."""
-    median = places.group_by("restaurant").agg(
-        pl.col("restaurant_latitude", "restaurant_longitude").quantile(0.5, interpolation="lower")
-    )
-    median = median.drop_nulls().filter(pl.Series(np.isnan(lats[median.drop_nulls()["restaurant"].to_numpy()])))
-    rows = median["restaurant"].to_numpy()
-    lats[rows], lngs[rows] = (median[f"restaurant_{name}"].to_numpy() for name in ("latitude", "longitude"))
-
-
-def _zones(
-    asked: Map,
-    restaurants: Entities,
-    lats: npt.NDArray[np.float64],
-    lngs: npt.NDArray[np.float64],
-    is_placed: npt.NDArray[np.bool_],
-) -> list[str]:
-    """The zone of each restaurant: what its row says, where that is one; else by its position."""
-    names: list[str | None] = [None] * len(restaurants)
-    if asked.restaurants is not None and asked.restaurants.time_zone is not None and restaurants.sheet is not None:
-        told = restaurants.rows.select(restaurants.sheet.text(asked.restaurants.time_zone).str.strip_chars())
-        known = available_names()
-        texts = told.to_series().to_list()
-        names = [name if name in known else None for name in texts]
-        restaurants.faults["unknown zones, told by position"] = sum(
-            name is None and text is not None for name, text in zip(names, texts, strict=True)
-        )
-    open_ = np.flatnonzero(is_placed & np.array([name is None for name in names]))
-    for row, name in zip(open_.tolist(), positions_to_zones(lats[open_], lngs[open_]), strict=True):
-        names[row] = name
-    return [name or "Etc/UTC" for name in names]
 
 
 def _write_clicks(
@@ -255,11 +186,21 @@ def _write_tables(
     zones: list[str],
     history: Tables | None,
     writer: ClickWriter,
+    earlier: Earlier | None,
 ) -> dict[str, Any]:
     at = world.split.at
-    of_users = make_table("user", asked.users, users, sides["users"], history, world.user_has_row, at=at)
+    of_users = make_table(
+        "user", asked.users, users, sides["users"], history, world.user_has_row, at=at, like=_like(earlier, "users")
+    )
     of_restaurants = make_table(
-        "restaurant", asked.restaurants, restaurants, sides["restaurants"], history, world.restaurant_has_row, at=at
+        "restaurant",
+        asked.restaurants,
+        restaurants,
+        sides["restaurants"],
+        history,
+        world.restaurant_has_row,
+        at=at,
+        like=_like(earlier, "restaurants"),
     )
     told = [*of_users.told, *of_restaurants.told]
     fill = writer.distance_sum_m / writer.distances if writer.distances else None
@@ -274,6 +215,9 @@ def _write_tables(
         distance_fill=fill,
         is_timed=asked.events.time is not None,
     )
+    if earlier is not None:
+        earlier.check_schema(schema)
+        schema = earlier.schema
     write_schema(schema, folder)
     has_row = pl.Series(world.user_has_row)
     write_table(of_users.columns.insert_column(0, users.ids.filter(has_row).alias("user_id")), folder / USERS)
@@ -291,7 +235,16 @@ def _write_tables(
         "restaurants": len(of_restaurants.columns),
         "categories": of_users.values | of_restaurants.values,
         "told": told,
+        COLUMNS: {
+            f"{table}.{key}": one._asdict()
+            for table, featured in (("users", of_users), ("restaurants", of_restaurants))
+            for key, one in featured.made.items()
+        },
     }
+
+
+def _like(earlier: Earlier | None, table: str) -> dict[str, Columns] | None:
+    return None if earlier is None else earlier.of_table(table)
 
 
 def _note_absent(asked: Map, users: Entities, restaurants: Entities, log: Log, tally: Tally) -> None:

@@ -11,6 +11,7 @@ import polars as pl
 
 from data.log.features.encode import encode
 from data.log.features.history import CONTEXT, SCHEMA, Tables, declare_fills
+from data.log.features.like import Columns
 from data.log.features.names import Names
 from data.log.map import Table
 from data.log.reading.entities import Entities
@@ -21,12 +22,13 @@ from hexbite.ids import IdKinds
 
 
 class Featured(NamedTuple):
-    """Features of users or restaurants and their columns; ``values`` of categories with their counts, and ``told``."""
+    """Features of users or restaurants and their columns; ``values``, ``told`` and ``made`` as of `Encoded`."""
 
     features: tuple[Feature, ...]
     columns: pl.DataFrame
     values: dict[str, dict[str, int]]
     told: list[str]
+    made: dict[str, Columns]
 
 
 def make_table(
@@ -38,20 +40,22 @@ def make_table(
     has_row: npt.NDArray[np.bool_],
     *,
     at: datetime | None,
+    like: dict[str, Columns] | None = None,
 ) -> Featured:
     """The features of a group of entities: those of their table, then those of history; a row where there is one.
 
-    Ages are measured at a moment, or, where it is None, at the latest of each column.
+    Ages are measured at a moment, or, where it is None, at the latest of each column. ``like`` as in `encode`.
     Raises DataError where none is left.
     """
     features: list[Feature] = []
     columns: list[pl.Series] = []
     values: dict[str, dict[str, int]] = {}
     told: list[str] = []
+    made: dict[str, Columns] = {}
     taken = frozenset(SCHEMA.names(group)) if history is not None else frozenset()
     if table is not None and entities.sheet is not None and table.features:
-        encoded = encode(entities, sides, table.features, at=at, names=Names(taken))
-        features, columns, values, told = encoded
+        encoded = encode(entities, sides, table.features, at=at, names=Names(taken), like=like)
+        features, columns, values, told, made = encoded
     frame = pl.DataFrame([values_.alias(feature.name) for feature, values_ in zip(features, columns, strict=True)])
     if history is not None:
         past = history.users if group == "user" else history.restaurants
@@ -63,7 +67,7 @@ def make_table(
             f"no feature of [{group}s] is left ({'; '.join(told)}): name others, or set history = true",
             path=entities.sheet.place if entities.sheet else "map",
         )
-    return Featured(tuple(features), frame, values, told)
+    return Featured(tuple(features), frame, values, told, made)
 
 
 def make_schema(
