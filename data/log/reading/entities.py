@@ -11,6 +11,7 @@ import polars as pl
 
 from data.log.map import Categories, Feature, Map, Placed, Restaurants, Users
 from data.log.reading.columns import Sheet
+from data.log.reading.exchanged import exchanged as find_exchanged
 from data.log.reading.ids import id_expression, infer_kind
 from data.log.reading.sides import refuse_type
 from hexbite.errors import DataError
@@ -135,7 +136,7 @@ def _locate(table: Placed, sheet: Sheet, rows: pl.DataFrame, faults: Counter[str
     is_nowhere, is_outside = nowhere(pl.col(_LAT), pl.col(_LNG)), outside(pl.col(_LAT), pl.col(_LNG))
     fits_exchanged = ~outside(pl.col(_LNG), pl.col(_LAT))
     found = rows.select(nowhere=is_nowhere, outside=is_outside, exchanged=is_outside & fits_exchanged)
-    nowheres, outsides, exchanged = (int(found[name].sum()) for name in found.columns)
+    nowheres, exchanged = (int(found[name].sum()) for name in ("nowhere", "exchanged"))
     if exchanged and 2 * exchanged > len(rows) - nowheres:
         raise sheet.fault(
             "latitude",
@@ -146,8 +147,11 @@ def _locate(table: Placed, sheet: Sheet, rows: pl.DataFrame, faults: Counter[str
         )
     if not isinstance(table, Users):  # a home is often not known
         faults["no position" if drop else "no position of their own"] = nowheres
-    faults["positions out of range"] = outsides
-    is_bad = found["nowhere"] | found["outside"]
+    told = rows.select(pl.when(~is_nowhere).then(pl.col(name)).alias(name) for name in (_LAT, _LNG))
+    is_exchanged = find_exchanged(told[_LAT], told[_LNG])
+    faults["latitude and longitude exchanged"] = int(is_exchanged.sum())
+    faults["positions out of range"] = int((found["outside"] & ~is_exchanged).sum())
+    is_bad = found["nowhere"] | found["outside"] | is_exchanged
     if drop:
         kept = rows.filter(~is_bad)
         if kept.is_empty():

@@ -14,6 +14,7 @@ from data.log.map import Events, Map
 from data.log.reading.buckets import Buckets
 from data.log.reading.columns import Sheet, samples_to_text
 from data.log.reading.entities import Entities, nowhere, outside
+from data.log.reading.exchanged import fits_exchanged
 from data.log.reading.ids import id_expression
 from data.log.reading.times import time_expression
 from data.log.rules import WORDS, Outcome, Tally
@@ -60,6 +61,7 @@ _PLACES: Final = {
 
 class Log(NamedTuple):
     """What the log holds, its usable events in ``buckets``.
+_EXCHANGED: Final = "events with latitude and longitude exchanged"
 
     ``choices`` are those of them that say that something was chosen, each once: ``user``, ``restaurant`` (numbers),
     ``time`` (microseconds), where the map names them the restaurant's coordinates, and of a log without times ``list``.
@@ -112,6 +114,8 @@ def read_log(asked: Map, sheet: Sheet, users: Entities, restaurants: Entities, t
                 name for name in batch.columns if name in _KEPT
             )
             for mask, name in zip(seen, ("user", "restaurant"), strict=True):
+            if "exchanged" in batch.columns:
+                tally.note(_EXCHANGED, int(batch["exchanged"].sum()), dirty=True)
                 mask[rows[name].to_numpy()] = True
             days.update(dict((rows["time"] // _DAY_US).value_counts().iter_rows()))
             choices.append(rows.filter(pl.col("says") != SHOWN).select(of_choices))
@@ -153,7 +157,7 @@ def _query(events: Events, sheet: Sheet, users: Entities, restaurants: Entities)
         sheet.require("position", events.position)
         columns["position"] = sheet.number(events.position).cast(pl.Int32, strict=False)
     for prefix in _PLACES:
-        columns |= _place(events, sheet, prefix)
+        columns |= _place(events, sheet, prefix, restaurants)
     faults = (
         (Outcome.NO_USER, pl.col("user key").is_null()),
         (Outcome.NO_RESTAURANT, pl.col("restaurant key").is_null()),
@@ -206,7 +210,7 @@ def _kind_faults(events: Events) -> list[tuple[Outcome, pl.Expr]]:
     return [(Outcome.IGNORED_KIND, ignored), (Outcome.UNKNOWN_KIND, pl.col("says").is_null())]
 
 
-def _place(events: Events, sheet: Sheet, prefix: str) -> dict[str, pl.Expr]:
+def _place(events: Events, sheet: Sheet, prefix: str, restaurants: Entities) -> dict[str, pl.Expr]:
     names = f"{prefix}latitude", f"{prefix}longitude"
     columns = [getattr(events, name) for name in names]
     if columns[0] is None:
@@ -217,7 +221,12 @@ def _place(events: Events, sheet: Sheet, prefix: str) -> dict[str, pl.Expr]:
     # Where a person was is often not known; where a restaurant is should be.
     is_fault = outside(lat, lng) | nowhere(lat, lng) if prefix else outside(lat, lng)
     is_good = ~(outside(lat, lng) | nowhere(lat, lng))
-    return {
+    exchanged = {}
+    if not prefix:
+        exchanged["exchanged"] = fits_exchanged(lat, lng, pl.Series(restaurants.lats), pl.Series(restaurants.lngs))
+        is_good &= ~exchanged["exchanged"]
+        is_fault &= ~exchanged["exchanged"]
+    return exchanged | {
         names[0]: pl.when(is_good).then(lat),
         names[1]: pl.when(is_good).then(lng),
         f"{prefix}fault": is_fault,
