@@ -46,10 +46,14 @@ _CHOICE: Final = ("user", "restaurant", "time")
 _BATCH_ROWS: Final = 500_000
 _DAY_US: Final = 86_400_000_000
 
-# What lies so far from all else is a typo in the year.
+# What lies so far from all else is a typo in the year, or a clock that is wrong.
 _FAR_DAYS: Final = 365
 _FAR_SHARE: Final = 0.01
 _FEW_ROWS: Final = 10
+
+# So few rows are no season that begins after a pause.
+_LONELY_DAYS: Final = 90
+_LONELY_SHARE: Final = 0.001
 
 
 # Columns of degrees that an event may tell, and what is noted of those that are none.
@@ -57,11 +61,11 @@ _PLACES: Final = {
     "": "events whose latitude, longitude are out of range",
     "restaurant_": "events whose restaurant_latitude, restaurant_longitude are none",
 }
+_EXCHANGED: Final = "events with latitude and longitude exchanged"
 
 
 class Log(NamedTuple):
     """What the log holds, its usable events in ``buckets``.
-_EXCHANGED: Final = "events with latitude and longitude exchanged"
 
     ``choices`` are those of them that say that something was chosen, each once: ``user``, ``restaurant`` (numbers),
     ``time`` (microseconds), where the map names them the restaurant's coordinates, and of a log without times ``list``.
@@ -110,12 +114,12 @@ def read_log(asked: Map, sheet: Sheet, users: Entities, restaurants: Entities, t
             for prefix, note in _PLACES.items():
                 if f"{prefix}fault" in batch.columns:
                     tally.note(note, int(batch[f"{prefix}fault"].sum()), dirty=True)
+            if "exchanged" in batch.columns:
+                tally.note(_EXCHANGED, int(batch["exchanged"].sum()), dirty=True)
             rows = batch.filter(pl.col("outcome") == Outcome.OPEN).select(
                 name for name in batch.columns if name in _KEPT
             )
             for mask, name in zip(seen, ("user", "restaurant"), strict=True):
-            if "exchanged" in batch.columns:
-                tally.note(_EXCHANGED, int(batch["exchanged"].sum()), dirty=True)
                 mask[rows[name].to_numpy()] = True
             days.update(dict((rows["time"] // _DAY_US).value_counts().iter_rows()))
             choices.append(rows.filter(pl.col("says") != SHOWN).select(of_choices))
@@ -236,25 +240,40 @@ def _place(events: Events, sheet: Sheet, prefix: str, restaurants: Entities) -> 
 def _usual_days(days: Counter[int]) -> tuple[int, int]:
     """The first and the last day that are not far from all others.
 
-    Days beyond a gap of more than a year, which is longer than all that lies on this side of it, are far as long as
-    they hold no more than one row in a hundred; one row may always be, of ten or more.
+    Days beyond a gap that is longer than all that lies on this side of it are far where the gap is of more than a year
+    and they hold no more than one row in a hundred (one row may always be, of ten or more), or where it is of more than
+    90 days and they hold no more than one row in a thousand.
     """
     usual = sorted(days)
     total = sum(days.values())
-    spare = max(total * _FAR_SHARE, 1 if total >= _FEW_ROWS else 0)
-    for end in (-1, 0):
-        gaps = range(len(usual) - 1, 0, -1) if end else range(1, len(usual))
-        beyond = 0
-        for cut in gaps:
-            beyond += days[usual[cut] if end else usual[cut - 1]]
-            if beyond > spare:
-                break
-            gap = usual[cut] - usual[cut - 1]
-            inside = usual[cut - 1] - usual[0] if end else usual[-1] - usual[cut]
-            if gap > max(_FAR_DAYS, inside):
-                usual = usual[:cut] if end else usual[cut:]
-                break
-    return usual[0], usual[-1]
+    while True:
+        # A typo at one end hides the gap at the other: begin again after each that was found.
+        cuts = [cut for is_end in (True, False) if (cut := _far_cut(usual, days, total, is_end=is_end)) is not None]
+        if not cuts:
+            return usual[0], usual[-1]
+        usual = usual[cuts[0]]
+
+
+def _far_cut(usual: list[int], days: Counter[int], total: int, *, is_end: bool) -> slice | None:
+    """What is left of sorted days without those beyond a gap, at the end or at the beginning; None without one."""
+    beyond = 0
+    for cut in range(len(usual) - 1, 0, -1) if is_end else range(1, len(usual)):
+        beyond += days[usual[cut] if is_end else usual[cut - 1]]
+        inside = usual[cut - 1] - usual[0] if is_end else usual[-1] - usual[cut]
+        gap = usual[cut] - usual[cut - 1]
+        far_days = _least_gap_days(beyond, total)
+        if far_days is None:
+            return None
+        if gap > max(far_days, inside):
+            return slice(cut) if is_end else slice(cut, None)
+    return None
+
+
+def _least_gap_days(beyond: int, total: int) -> int | None:
+    """How long a gap has to be for so many rows beyond it to be far; None where they are too many for any."""
+    if beyond <= total * _LONELY_SHARE:
+        return _LONELY_DAYS
+    return _FAR_DAYS if beyond <= max(total * _FAR_SHARE, 1 if total >= _FEW_ROWS else 0) else None
 
 
 def _check_kinds(events: Events, sheet: Sheet, kinds: list[str], by_kind: Counter[str]) -> None:
