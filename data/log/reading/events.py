@@ -16,6 +16,7 @@ from data.log.reading.columns import Sheet, samples_to_text
 from data.log.reading.entities import Entities, nowhere, outside
 from data.log.reading.exchanged import fits_exchanged
 from data.log.reading.ids import id_expression
+from data.log.reading.near import NearIds
 from data.log.reading.times import time_expression
 from data.log.rules import WORDS, Outcome, Tally
 from hexbite.console import progress
@@ -103,12 +104,18 @@ def read_log(asked: Map, sheet: Sheet, users: Entities, restaurants: Entities, t
     places: list[pl.DataFrame] = []
     told = [f"restaurant_{name}" for name in ("latitude", "longitude") if events.restaurant_latitude is not None]
     of_choices = [*_CHOICE, *told, *(("list",) if events.time is None and events.list is not None else ())]
+    near_ids = [
+        NearIds("user", Outcome.USER_WITHOUT_ROW, users),
+        NearIds("restaurant", Outcome.RESTAURANT_WITHOUT_ROW, restaurants),
+    ]
     total = 0
     with progress("reading events", None) as advance:
         for batch in query.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=False, engine="streaming"):
             total += len(batch)
             faulty = batch.filter(pl.col("outcome") != Outcome.OPEN)
             tally.add(faulty["outcome"].to_numpy())
+            for near in near_ids:
+                near.note(faulty, tally)
             if "kind" in batch.columns:
                 by_kind.update(dict(batch["kind"].value_counts().iter_rows()))
             for prefix, note in _PLACES.items():
@@ -168,6 +175,10 @@ def _query(events: Events, sheet: Sheet, users: Entities, restaurants: Entities)
         (Outcome.NO_TIME, pl.col("time").is_null()),
         *_kind_faults(events),
         (Outcome.USER_WITHOUT_ROW, pl.col("user").is_null()),
+        (
+            Outcome.RESTAURANT_WITHOUT_PLACE,
+            pl.col("restaurant").is_null() & pl.col("restaurant key").is_in(restaurants.unplaced.implode()),
+        ),
         (Outcome.RESTAURANT_WITHOUT_ROW, pl.col("restaurant").is_null()),
     )
     outcome = pl.coalesce(
@@ -178,7 +189,7 @@ def _query(events: Events, sheet: Sheet, users: Entities, restaurants: Entities)
     for name, entities in (("user", users), ("restaurant", restaurants)):
         numbers = pl.DataFrame({f"{name} key": entities.ids, name: np.arange(len(entities), dtype=np.int32)})
         query = query.join(numbers.lazy(), on=f"{name} key", how="left", maintain_order="none")
-    return query.with_columns(outcome=outcome).drop("user key", "restaurant key")
+    return query.with_columns(outcome=outcome)
 
 
 def _time(events: Events, sheet: Sheet) -> pl.Expr:
