@@ -26,22 +26,23 @@ class Outcome(IntEnum):
     FAR_TIME = 7
     USER_WITHOUT_ROW = 8
     RESTAURANT_WITHOUT_ROW = 9
-    USER_WITHOUT_HISTORY = 10
-    RESTAURANT_WITHOUT_HISTORY = 11
-    REPEATED = 12
-    SHOWN_TWICE = 13
-    SINGLE = 14
-    UNCHOSEN = 15
-    NOT_SHOWN = 16
-    CHOSEN_AGAIN = 17
-    CHOSEN_IN_SINGLE = 18
-    STANDING_UNKNOWN = 19
-    STAYED = 20
-    OUT_OF_REACH = 21
-    CHOICE = 22
-    CHOICE_BEFORE_SHOWN = 23
-    TRAIN = 24
-    TEST = 25
+    RESTAURANT_WITHOUT_PLACE = 10
+    USER_WITHOUT_HISTORY = 11
+    RESTAURANT_WITHOUT_HISTORY = 12
+    REPEATED = 13
+    SHOWN_TWICE = 14
+    SINGLE = 15
+    UNCHOSEN = 16
+    NOT_SHOWN = 17
+    CHOSEN_AGAIN = 18
+    CHOSEN_IN_SINGLE = 19
+    STANDING_UNKNOWN = 20
+    STAYED = 21
+    OUT_OF_REACH = 22
+    CHOICE = 23
+    CHOICE_BEFORE_SHOWN = 24
+    TRAIN = 25
+    TEST = 26
 
 
 WORDS: Final = {
@@ -54,6 +55,7 @@ WORDS: Final = {
     Outcome.FAR_TIME: "at a time far from all others",
     Outcome.USER_WITHOUT_ROW: "of a user without a row",
     Outcome.RESTAURANT_WITHOUT_ROW: "of a restaurant without a row",
+    Outcome.RESTAURANT_WITHOUT_PLACE: "of a restaurant whose row has no usable position",
     Outcome.USER_WITHOUT_HISTORY: "of a user without a choice before the split",
     Outcome.RESTAURANT_WITHOUT_HISTORY: "of a restaurant without a choice before the split",
     Outcome.REPEATED: "the same as an earlier row",
@@ -83,6 +85,7 @@ DIRTY: Final = frozenset(
         Outcome.FAR_TIME,
         Outcome.USER_WITHOUT_ROW,
         Outcome.RESTAURANT_WITHOUT_ROW,
+        Outcome.RESTAURANT_WITHOUT_PLACE,
         Outcome.REPEATED,
         Outcome.SHOWN_TWICE,
         Outcome.NOT_SHOWN,

@@ -210,7 +210,7 @@ def at_home(folder: Path, homes: list[tuple[Any, Any]]) -> Path:
 def test_homes_tell_the_distance_of_a_log_that_tells_no_place(tmp_path: Path) -> None:
     homes: list[tuple[Any, Any]] = [(22.1, -100.9)] * 37 + [(None, None), (0, 0), (-100.9, 22.1)]
     source = imported(at_home(tmp_path, homes), AT_HOME + RESTAURANTS + EVENTS)
-    assert source["tables"]["users"] == {"positions out of range": 1}
+    assert source["tables"]["users"] == {"latitude and longitude exchanged": 1}
     assert source["notes"]["users without a home"] == source["notes"]["lists from an unknown place"] == 3
     assert source["notes"]["lists from the person's home"] == 37
     rows = pl.concat([rows_of(tmp_path, split) for split in ("train", "test")])

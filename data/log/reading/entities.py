@@ -11,6 +11,7 @@ import polars as pl
 
 from data.log.map import Categories, Feature, Map, Placed, Restaurants, Users
 from data.log.reading.columns import Sheet
+from data.log.reading.exchanged import exchanged as find_exchanged
 from data.log.reading.ids import id_expression, infer_kind
 from data.log.reading.sides import refuse_type
 from hexbite.errors import DataError
@@ -30,7 +31,8 @@ class Entities(NamedTuple):
     """N users or restaurants in the order of their numbers.
 
     ``ids`` ``(N,)`` as the company has them; ``rows`` their raw rows where there is a table; ``lats`` and ``lngs``
-    ``(N,)`` degrees (of users, their homes), NaN where a position is not known; ``faults`` of the table's other rows.
+    ``(N,)`` degrees (of users, their homes), NaN where a position is not known; ``faults`` of the table's other rows;
+    ``unplaced`` the ids of those that were left out because of their position.
     """
 
     kind: IdKind
@@ -40,6 +42,7 @@ class Entities(NamedTuple):
     lats: Degrees
     lngs: Degrees
     faults: Counter[str]
+    unplaced: pl.Series
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -64,22 +67,39 @@ def read_restaurants(asked: Map, sheet: Sheet | None, events: Sheet) -> Entities
     told_by_events = asked.events.restaurant_latitude is not None
     if table is None or sheet is None:
         return _from_log(events, "restaurant", asked.events.restaurant)
-    kind, rows, faults = _read_table(table, sheet)
+    kind, every, faults = _read_table(table, sheet)
+    rows = every
     if table.latitude is not None:
-        rows = _locate(table, sheet, rows, faults, drop=not told_by_events)
-    found = _entities(kind, sheet, rows, faults)
+        rows = _locate(table, sheet, every, faults, drop=not told_by_events)
+    unplaced = every.join(rows, on=_ID, how="anti")[_ID]
+    found = _entities(kind, sheet, rows, faults, unplaced)
     if table.features or not told_by_events:
         return found
     more = _log_ids(events, "restaurant", asked.events.restaurant, kind).join(rows, on=_ID, how="anti")
     return _entities(kind, sheet, pl.concat([rows, more], how="diagonal"), faults)
 
 
-def _entities(kind: IdKind, sheet: Sheet | None, rows: pl.DataFrame, faults: Counter[str]) -> Entities:
+def _entities(
+    kind: IdKind,
+    sheet: Sheet | None,
+    rows: pl.DataFrame,
+    faults: Counter[str],
+    unplaced: pl.Series | None = None,
+) -> Entities:
     lats, lngs = (
         rows[name].to_numpy().astype(np.float64) if name in rows.columns else np.full(len(rows), np.nan)
         for name in (_LAT, _LNG)
     )
-    return Entities(kind, rows[_ID].alias("id"), sheet, rows, lats, lngs, faults)
+    return Entities(
+        kind,
+        rows[_ID].alias("id"),
+        sheet,
+        rows,
+        lats,
+        lngs,
+        faults,
+        rows[_ID].clear() if unplaced is None else unplaced,
+    )
 
 
 def _from_log(events: Sheet, key: str, column: str) -> Entities:
@@ -135,7 +155,7 @@ def _locate(table: Placed, sheet: Sheet, rows: pl.DataFrame, faults: Counter[str
     is_nowhere, is_outside = nowhere(pl.col(_LAT), pl.col(_LNG)), outside(pl.col(_LAT), pl.col(_LNG))
     fits_exchanged = ~outside(pl.col(_LNG), pl.col(_LAT))
     found = rows.select(nowhere=is_nowhere, outside=is_outside, exchanged=is_outside & fits_exchanged)
-    nowheres, outsides, exchanged = (int(found[name].sum()) for name in found.columns)
+    nowheres, exchanged = (int(found[name].sum()) for name in ("nowhere", "exchanged"))
     if exchanged and 2 * exchanged > len(rows) - nowheres:
         raise sheet.fault(
             "latitude",
@@ -146,8 +166,11 @@ def _locate(table: Placed, sheet: Sheet, rows: pl.DataFrame, faults: Counter[str
         )
     if not isinstance(table, Users):  # a home is often not known
         faults["no position" if drop else "no position of their own"] = nowheres
-    faults["positions out of range"] = outsides
-    is_bad = found["nowhere"] | found["outside"]
+    told = rows.select(pl.when(~is_nowhere).then(pl.col(name)).alias(name) for name in (_LAT, _LNG))
+    is_exchanged = find_exchanged(told[_LAT], told[_LNG])
+    faults["latitude and longitude exchanged"] = int(is_exchanged.sum())
+    faults["positions out of range"] = int((found["outside"] & ~is_exchanged).sum())
+    is_bad = found["nowhere"] | found["outside"] | is_exchanged
     if drop:
         kept = rows.filter(~is_bad)
         if kept.is_empty():

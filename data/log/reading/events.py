@@ -14,7 +14,9 @@ from data.log.map import Events, Map
 from data.log.reading.buckets import Buckets
 from data.log.reading.columns import Sheet, samples_to_text
 from data.log.reading.entities import Entities, nowhere, outside
+from data.log.reading.exchanged import fits_exchanged
 from data.log.reading.ids import id_expression
+from data.log.reading.near import NearIds
 from data.log.reading.times import time_expression
 from data.log.rules import WORDS, Outcome, Tally
 from hexbite.console import progress
@@ -45,10 +47,14 @@ _CHOICE: Final = ("user", "restaurant", "time")
 _BATCH_ROWS: Final = 500_000
 _DAY_US: Final = 86_400_000_000
 
-# What lies so far from all else is a typo in the year.
+# What lies so far from all else is a typo in the year, or a clock that is wrong.
 _FAR_DAYS: Final = 365
 _FAR_SHARE: Final = 0.01
 _FEW_ROWS: Final = 10
+
+# So few rows are no season that begins after a pause.
+_LONELY_DAYS: Final = 90
+_LONELY_SHARE: Final = 0.001
 
 
 # Columns of degrees that an event may tell, and what is noted of those that are none.
@@ -56,6 +62,7 @@ _PLACES: Final = {
     "": "events whose latitude, longitude are out of range",
     "restaurant_": "events whose restaurant_latitude, restaurant_longitude are none",
 }
+_EXCHANGED: Final = "events with latitude and longitude exchanged"
 
 
 class Log(NamedTuple):
@@ -97,17 +104,25 @@ def read_log(asked: Map, sheet: Sheet, users: Entities, restaurants: Entities, t
     places: list[pl.DataFrame] = []
     told = [f"restaurant_{name}" for name in ("latitude", "longitude") if events.restaurant_latitude is not None]
     of_choices = [*_CHOICE, *told, *(("list",) if events.time is None and events.list is not None else ())]
+    near_ids = [
+        NearIds("user", Outcome.USER_WITHOUT_ROW, users),
+        NearIds("restaurant", Outcome.RESTAURANT_WITHOUT_ROW, restaurants),
+    ]
     total = 0
     with progress("reading events", None) as advance:
         for batch in query.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=False, engine="streaming"):
             total += len(batch)
             faulty = batch.filter(pl.col("outcome") != Outcome.OPEN)
             tally.add(faulty["outcome"].to_numpy())
+            for near in near_ids:
+                near.note(faulty, tally)
             if "kind" in batch.columns:
                 by_kind.update(dict(batch["kind"].value_counts().iter_rows()))
             for prefix, note in _PLACES.items():
                 if f"{prefix}fault" in batch.columns:
                     tally.note(note, int(batch[f"{prefix}fault"].sum()), dirty=True)
+            if "exchanged" in batch.columns:
+                tally.note(_EXCHANGED, int(batch["exchanged"].sum()), dirty=True)
             rows = batch.filter(pl.col("outcome") == Outcome.OPEN).select(
                 name for name in batch.columns if name in _KEPT
             )
@@ -153,13 +168,17 @@ def _query(events: Events, sheet: Sheet, users: Entities, restaurants: Entities)
         sheet.require("position", events.position)
         columns["position"] = sheet.number(events.position).cast(pl.Int32, strict=False)
     for prefix in _PLACES:
-        columns |= _place(events, sheet, prefix)
+        columns |= _place(events, sheet, prefix, restaurants)
     faults = (
         (Outcome.NO_USER, pl.col("user key").is_null()),
         (Outcome.NO_RESTAURANT, pl.col("restaurant key").is_null()),
         (Outcome.NO_TIME, pl.col("time").is_null()),
         *_kind_faults(events),
         (Outcome.USER_WITHOUT_ROW, pl.col("user").is_null()),
+        (
+            Outcome.RESTAURANT_WITHOUT_PLACE,
+            pl.col("restaurant").is_null() & pl.col("restaurant key").is_in(restaurants.unplaced.implode()),
+        ),
         (Outcome.RESTAURANT_WITHOUT_ROW, pl.col("restaurant").is_null()),
     )
     outcome = pl.coalesce(
@@ -170,7 +189,7 @@ def _query(events: Events, sheet: Sheet, users: Entities, restaurants: Entities)
     for name, entities in (("user", users), ("restaurant", restaurants)):
         numbers = pl.DataFrame({f"{name} key": entities.ids, name: np.arange(len(entities), dtype=np.int32)})
         query = query.join(numbers.lazy(), on=f"{name} key", how="left", maintain_order="none")
-    return query.with_columns(outcome=outcome).drop("user key", "restaurant key")
+    return query.with_columns(outcome=outcome)
 
 
 def _time(events: Events, sheet: Sheet) -> pl.Expr:
@@ -206,7 +225,7 @@ def _kind_faults(events: Events) -> list[tuple[Outcome, pl.Expr]]:
     return [(Outcome.IGNORED_KIND, ignored), (Outcome.UNKNOWN_KIND, pl.col("says").is_null())]
 
 
-def _place(events: Events, sheet: Sheet, prefix: str) -> dict[str, pl.Expr]:
+def _place(events: Events, sheet: Sheet, prefix: str, restaurants: Entities) -> dict[str, pl.Expr]:
     names = f"{prefix}latitude", f"{prefix}longitude"
     columns = [getattr(events, name) for name in names]
     if columns[0] is None:
@@ -217,7 +236,12 @@ def _place(events: Events, sheet: Sheet, prefix: str) -> dict[str, pl.Expr]:
     # Where a person was is often not known; where a restaurant is should be.
     is_fault = outside(lat, lng) | nowhere(lat, lng) if prefix else outside(lat, lng)
     is_good = ~(outside(lat, lng) | nowhere(lat, lng))
-    return {
+    exchanged = {}
+    if not prefix:
+        exchanged["exchanged"] = fits_exchanged(lat, lng, pl.Series(restaurants.lats), pl.Series(restaurants.lngs))
+        is_good &= ~exchanged["exchanged"]
+        is_fault &= ~exchanged["exchanged"]
+    return exchanged | {
         names[0]: pl.when(is_good).then(lat),
         names[1]: pl.when(is_good).then(lng),
         f"{prefix}fault": is_fault,
@@ -227,25 +251,40 @@ def _place(events: Events, sheet: Sheet, prefix: str) -> dict[str, pl.Expr]:
 def _usual_days(days: Counter[int]) -> tuple[int, int]:
     """The first and the last day that are not far from all others.
 
-    Days beyond a gap of more than a year, which is longer than all that lies on this side of it, are far as long as
-    they hold no more than one row in a hundred; one row may always be, of ten or more.
+    Days beyond a gap that is longer than all that lies on this side of it are far where the gap is of more than a year
+    and they hold no more than one row in a hundred (one row may always be, of ten or more), or where it is of more than
+    90 days and they hold no more than one row in a thousand.
     """
     usual = sorted(days)
     total = sum(days.values())
-    spare = max(total * _FAR_SHARE, 1 if total >= _FEW_ROWS else 0)
-    for end in (-1, 0):
-        gaps = range(len(usual) - 1, 0, -1) if end else range(1, len(usual))
-        beyond = 0
-        for cut in gaps:
-            beyond += days[usual[cut] if end else usual[cut - 1]]
-            if beyond > spare:
-                break
-            gap = usual[cut] - usual[cut - 1]
-            inside = usual[cut - 1] - usual[0] if end else usual[-1] - usual[cut]
-            if gap > max(_FAR_DAYS, inside):
-                usual = usual[:cut] if end else usual[cut:]
-                break
-    return usual[0], usual[-1]
+    while True:
+        # A typo at one end hides the gap at the other: begin again after each that was found.
+        cuts = [cut for is_end in (True, False) if (cut := _far_cut(usual, days, total, is_end=is_end)) is not None]
+        if not cuts:
+            return usual[0], usual[-1]
+        usual = usual[cuts[0]]
+
+
+def _far_cut(usual: list[int], days: Counter[int], total: int, *, is_end: bool) -> slice | None:
+    """What is left of sorted days without those beyond a gap, at the end or at the beginning; None without one."""
+    beyond = 0
+    for cut in range(len(usual) - 1, 0, -1) if is_end else range(1, len(usual)):
+        beyond += days[usual[cut] if is_end else usual[cut - 1]]
+        inside = usual[cut - 1] - usual[0] if is_end else usual[-1] - usual[cut]
+        gap = usual[cut] - usual[cut - 1]
+        far_days = _least_gap_days(beyond, total)
+        if far_days is None:
+            return None
+        if gap > max(far_days, inside):
+            return slice(cut) if is_end else slice(cut, None)
+    return None
+
+
+def _least_gap_days(beyond: int, total: int) -> int | None:
+    """How long a gap has to be for so many rows beyond it to be far; None where they are too many for any."""
+    if beyond <= total * _LONELY_SHARE:
+        return _LONELY_DAYS
+    return _FAR_DAYS if beyond <= max(total * _FAR_SHARE, 1 if total >= _FEW_ROWS else 0) else None
 
 
 def _check_kinds(events: Events, sheet: Sheet, kinds: list[str], by_kind: Counter[str]) -> None:

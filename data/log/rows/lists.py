@@ -20,6 +20,10 @@ _PAIR_BITS: Final = 32
 # The golden ratio's odd 64 bits: spreads small numbers over all of them.
 _SPREAD: Final = np.int64(0x9E3779B97F4A7C15 - (1 << 64))
 
+# Who is shown only what is farther than this is a traveller or at a mistaken position: where they stand is not known.
+_ABSURD_M: Final = 200_000
+_FAR_LISTS: Final = "lists of a person more than 200 km from all that was shown"
+
 _LATEST: Final = np.iinfo(np.int64).max
 
 
@@ -80,11 +84,17 @@ def make_lists(events: pl.DataFrame, world: World, tally: Tally) -> Listed:
     kept = np.flatnonzero(is_first & keeps[in_list.of])
     of = in_list.of[kept]
     lats, lngs, list_lats, list_lngs = _standing(rows, in_list, list_time, kept, world, tally)
+    metres = world.distances_m(lats, lngs, restaurant[kept])
+    is_absurd = np.full(len(in_list.starts), fill_value=False)
+    is_absurd[of] = True
+    is_absurd[of[~(metres > _ABSURD_M)]] = False
+    metres[is_absurd[of]] = list_lats[is_absurd] = list_lngs[is_absurd] = np.nan
+    tally.note(_FAR_LISTS, int(np.count_nonzero(is_absurd)))
     columns = {
         "user": user[kept],
         "restaurant": restaurant[kept],
         "click": is_clicked[in_pair.of[kept]].astype(np.int8),
-        DISTANCE_M: world.distances_m(lats, lngs, restaurant[kept]).astype(np.float32),
+        DISTANCE_M: metres.astype(np.float32),
         "list": np.cumsum(np.diff(of, prepend=-1) > 0) - 1,
         "time": list_time[of],
         "is_test": is_test[of],
