@@ -4,8 +4,23 @@ from pathlib import Path
 
 import pytest
 
-from data.log.map import Map
+from data.log.map import (
+    Boolean,
+    Categories,
+    Category,
+    Events,
+    Lists,
+    Map,
+    Negatives,
+    Number,
+    Restaurants,
+    Split,
+    Standing,
+    Time,
+    Users,
+)
 from data.log.mapfile import CHECKINS_MAP, read_map
+from data.sources import Source
 from hexbite.errors import DataError
 
 GOOD = """
@@ -89,3 +104,27 @@ def test_kinds_of_events_may_be_one_text_numbers_or_booleans(tmp_path: Path) -> 
     asked = read(tmp_path, GOOD.replace('time = "ts"', 'time = "ts"\nkind = "k"\nlabel = true\nshown = [0, "seen"]'))
     assert asked.events.label == ("true",)
     assert asked.events.shown == ("0", "seen")
+
+
+def test_the_manual_names_every_key() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    manual = (docs / "own-data.md").read_text().partition("## Keys of a map")[2].partition("## Rules")[0]
+    of_sources = (docs / "sources.md").read_text().partition("## Keys")[2]
+    models = (
+        Users,
+        Restaurants,
+        Events,
+        Number,
+        Boolean,
+        Category,
+        Categories,
+        Time,
+        Split,
+        Lists,
+        Standing,
+        Negatives,
+    )
+    for key in {key for model in (*tables, *features) for key in model.model_fields}:
+        assert (
+            f"`{key}`" in of_sources if key in Source.model_fields else f"`{key}`" in manual or f"`[{key}]`" in manual
+        )
