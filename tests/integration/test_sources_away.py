@@ -92,10 +92,10 @@ def test_the_partitions_of_a_bucket_are_columns_of_text_and_what_spark_leaves_be
     ("name", "content", "expected"),
     [
         ("a.csv", CSV, CSV_ROWS),
-        ("a.csv.gz", gzip.compress(CSV), CSV_ROWS),
+        ("a.csv.gz", gzip.compress(CSV, mtime=0), CSV_ROWS),
         ("a.tsv", b"id\tname\n8\t\n", CSV_ROWS[1:]),
         ("a.jsonl", JSONL, JSONL_ROWS),
-        ("a.ndjson.gz", gzip.compress(JSONL), JSONL_ROWS),
+        ("a.ndjson.gz", gzip.compress(JSONL, mtime=0), JSONL_ROWS),
     ],
 )
 def test_text_of_a_bucket_is_read(
@@ -160,9 +160,9 @@ def site(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     ("name", "content", "expected"),
     [
         ("a.csv", CSV, CSV_ROWS),
-        ("export?id=5", gzip.compress(CSV), CSV_ROWS),
+        ("export?id=5", gzip.compress(CSV, mtime=0), CSV_ROWS),
         ("a.jsonl", JSONL, JSONL_ROWS),
-        ("a.jsonl.gz", gzip.compress(JSONL), JSONL_ROWS),
+        ("a.jsonl.gz", gzip.compress(JSONL, mtime=0), JSONL_ROWS),
         ("a.parquet", parquet(id=[1]), [{"id": 1}]),
     ],
 )
