@@ -141,9 +141,17 @@ def _never_varied(schema: FeatureSchema, found: Survey) -> dict[str, list[str]]:
     return by_group
 
 
+_SHOWN_NAMES: Final = 8
+
+
+def _first(names: list[str]) -> str:
+    more = len(names) - _SHOWN_NAMES
+    return ", ".join(names[:_SHOWN_NAMES]) + (f" and {more:,} more, which the report names" if more > 0 else "")
+
+
 def _warn(never_varied: dict[str, list[str]], why_no_auc: str) -> None:
     if never_varied:
-        told = "; ".join(f"{group} {', '.join(names)}" for group, names in never_varied.items())
+        told = "; ".join(f"{group} {_first(names)}" for group, names in never_varied.items())
         print(f"warning: the model does not look at what never varied in the training rows: {told}", flush=True)
         tell("never_varied", **never_varied)
     if why_no_auc:

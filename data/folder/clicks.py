@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from data.folder.columns import (
 from data.folder.files import File
 from data.folder.tables import Known
 from hexbite.errors import Problem
-from hexbite.features import Feature, Matrix
+from hexbite.features import DISTANCE_M, HOUR, WEEKDAY, Feature, Matrix
 from hexbite.folder import CLICK_KEYS, TRAIN
 from hexbite.ids import IdKind, IdKinds
 
@@ -38,6 +39,10 @@ PART_ROWS: Final = 1 << 18
 
 #: Of an id that has no usable row in its table.
 WITHOUT_ROW: Final = "ids without a feature row; add them, or leave such rows out with --unknown skip"
+
+
+# The least and the greatest that a context feature can be in a request.
+_REQUESTS_TELL: Final = {DISTANCE_M: (0, math.inf), HOUR: (0, 23), WEEKDAY: (0, 6)}
 
 
 class Part(NamedTuple):
@@ -133,6 +138,11 @@ def to_matrix(frame: pl.DataFrame, features: Sequence[Feature]) -> tuple[Matrix,
     for number, feature in enumerate(features):
         matrix[:, number], found = feature_to_floats(frame[feature.name], feature)
         faults += found
+        least, most = _REQUESTS_TELL.get(feature.name, (-math.inf, math.inf))
+        # Of what no request could tell the service would mean something else: weekdays from 1 to 7.
+        outside = (matrix[:, number] < least) | (matrix[:, number] > most)
+        if outside.any():
+            faults.append(Fault(feature.name, f"outside {least}..{most:g}, which is all that a request tells", outside))
     return matrix, faults
 
 

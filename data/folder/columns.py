@@ -18,7 +18,7 @@ from hexbite.zones import available_names, zone_to_number
 Mask = npt.NDArray[np.bool_]
 
 #: What a column is to hold: ids of a kind (of `IdKind`), numbers, times, or the names of time zones.
-Holding = Literal["integer", "text", "numbers", "times", "zones"]
+Holding = Literal["integer", "text", "numbers", "degrees", "times", "zones"]
 
 #: In place of an event time that the data does not tell.
 NO_EVENT: Final = np.iinfo(np.int64).min
@@ -43,6 +43,8 @@ def wrong_type(dtype: pl.DataType, holding: Holding) -> str:
     match holding:
         case "numbers":
             return "" if dtype.is_numeric() or dtype == pl.Boolean else f"must hold numbers, not {_named(dtype)}"
+        case "degrees":
+            return "" if dtype.is_numeric() else f"must hold degrees, not {_named(dtype)}"
         case "times":
             return "" if dtype in (pl.Date, pl.Datetime) else f"must be a timestamp, not {_named(dtype)}"
         case "zones":

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
+from data.partitions import path_to_partition
 from hexbite.errors import DataError, Problem
 
 _PARQUET: Final = ".parquet"
@@ -61,14 +62,18 @@ class File:
             self.rows = int(self._scan().select(pl.len()).collect().item())
         except _UNREADABLE as error:
             raise Unreadable(_in_words(error)) from error
-        told = (part.partition("=") for part in Path(self.name).parts[:-1])
-        self._partition = {name: _typed(value) for name, equals, value in told if equals and name not in self.dtypes}
+        told = path_to_partition(Path(self.name).parts[:-1])
+        self._partition = {name: _typed(value) for name, value in told.items() if name not in self.dtypes}
 
     def dtype(self, column: str) -> pl.DataType | None:
         """What a column holds; None where there is no such column."""
         if column in self._partition:
-            return pl.Int64() if isinstance(self._partition[column], int) else pl.String()
+            return pl.Series([self._partition[column]]).dtype
         return self.dtypes.get(column)
+
+    def is_told(self, column: str) -> bool:
+        """Whether a column is told by the folders' names: as text too it is what it was."""
+        return column in self._partition
 
     def read(self, columns: Sequence[str], start: int = 0, rows: int | None = None) -> pl.DataFrame:
         """Some columns, from row ``start`` on. Raises Unreadable."""
@@ -160,8 +165,18 @@ def _is_parquet(path: Path) -> bool:
         return False
 
 
-def _typed(value: str) -> int | str:
-    return int(value) if value.isdecimal() and value.isascii() else value
+def _typed(value: str | None) -> int | float | str | None:
+    """A number where it is written as that number is: 12 and -0.5, not 0012."""
+    if value is None:
+        return None
+    for kind in (int, float):
+        try:
+            number = kind(value)
+        except ValueError:
+            continue
+        if str(number) == value and abs(number) < 2**63:
+            return number
+    return value
 
 
 def _in_words(error: BaseException) -> str:

@@ -94,7 +94,7 @@ class Requests:
     def columns(self) -> dict[str, Holding]:
         """What a request file has to hold beside its candidates, and of what kind."""
         wanted: dict[str, Holding] = {"user_id": self.ids.user}
-        wanted |= dict.fromkeys(("latitude", "longitude", "size", "max_dist"), "numbers")
+        wanted |= {"latitude": "degrees", "longitude": "degrees", "size": "numbers", "max_dist": "numbers"}
         if self.tells_visits:
             wanted[VISITED] = self.ids.restaurant
             if self.timed:

@@ -117,7 +117,7 @@ class Table:
         """What the table has to hold, and of what kind; an event time only where any file tells it."""
         wanted: dict[str, Holding] = {self.id_column: self.id_kind}
         if self.positioned:
-            wanted |= {_LATITUDE: "numbers", _LONGITUDE: "numbers"}
+            wanted |= {_LATITUDE: "degrees", _LONGITUDE: "degrees"}
         if self.zoned:
             wanted[TIME_ZONE] = "zones"
         wanted |= {feature.name: "numbers" for feature in self.features}

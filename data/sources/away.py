@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 import httpx
 import polars as pl
 
+from data.partitions import path_to_partition
 from data.sources.content import Format
-from data.sources.files import DataFile, is_hidden, path_to_partition
+from data.sources.files import DataFile, is_hidden
 from data.sources.source import Source
 from hexbite.errors import DataError
 

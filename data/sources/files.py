@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import unquote
 
+from data.partitions import path_to_partition
 from hexbite.errors import DataError
 
 # What Hive and Spark write for a partition whose value is null.
-_HIVE_NULL: Final = "__HIVE_DEFAULT_PARTITION__"
 
 # Folders by which tables are known whose files are not all of now.
 _VERSIONED: Final = {"_delta_log": "Delta", ".hoodie": "Hudi"}
@@ -53,13 +52,6 @@ def find_files(path: str, base: Path) -> list[DataFile]:
     if not filled:
         raise DataError("no file with anything in it (names that begin with _ or . are no data)", path=whole)
     return filled
-
-
-def path_to_partition(folders: Iterable[str]) -> dict[str, str | None]:
-    """What folders named ``column=value`` say, as text: percent signs undone, Hive's name for null as None."""
-    named = (folder.partition("=") for folder in folders)
-    told = {unquote(name): value for name, equals, value in named if name and equals}
-    return {name: None if value == _HIVE_NULL else unquote(value) for name, value in told.items()}
 
 
 def is_hidden(name: str) -> bool:

@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 import polars as pl
 from polars.datatypes import DataTypeClass
 
-from data.sources.files import DataFile, path_to_partition
+from data.partitions import path_to_partition
+from data.sources.files import DataFile
 from hexbite.errors import DataError
 
 # Beyond it a float64 holds no longer every whole number.
