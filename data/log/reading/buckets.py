@@ -40,6 +40,12 @@ class Buckets:
             rows.write_ipc(folder / f"{self._spills:06}.arrow", compression="uncompressed")
         self._spills += 1
 
+    def each(self) -> Iterator[pl.DataFrame]:
+        """All rows, some at a time, in no order; a user's may come in several parts."""
+        for path in sorted(self._scratch.glob("*/*.arrow")):
+            yield pl.read_ipc(path)
+        yield from self._held
+
     def take(self) -> Iterator[pl.DataFrame]:
         """Bucket after bucket; what was taken is forgotten."""
         if not self._spills:

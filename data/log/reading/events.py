@@ -69,7 +69,7 @@ class Log(NamedTuple):
     """What the log holds, its usable events in ``buckets``.
 
     ``choices`` are those of them that say that something was chosen, each once: ``user``, ``restaurant`` (numbers),
-    ``time`` (microseconds), where the map names them the restaurant's coordinates, and of a log without times ``list``.
+    ``time`` (microseconds), and where the map names them the restaurant's coordinates and ``list``.
     ``places`` are all coordinates that the log tells of restaurants, each once. ``first_us`` to ``last_us`` are the
     times that are not far from all others. ``kinds`` counts rows by kind; ``seen`` says of every user and restaurant
     whether an event is theirs.
@@ -103,7 +103,7 @@ def read_log(asked: Map, sheet: Sheet, users: Entities, restaurants: Entities, t
     seen = np.zeros(len(users), np.bool_), np.zeros(len(restaurants), np.bool_)
     places: list[pl.DataFrame] = []
     told = [f"restaurant_{name}" for name in ("latitude", "longitude") if events.restaurant_latitude is not None]
-    of_choices = [*_CHOICE, *told, *(("list",) if events.time is None and events.list is not None else ())]
+    of_choices = [*_CHOICE, *told, *(("list",) if events.list is not None else ())]
     near_ids = [
         NearIds("user", Outcome.USER_WITHOUT_ROW, users),
         NearIds("restaurant", Outcome.RESTAURANT_WITHOUT_ROW, restaurants),

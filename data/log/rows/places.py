@@ -18,7 +18,7 @@ from hexbite.zones import available_names
 def make_world(asked: Map, log: Log, users: Entities, restaurants: Entities) -> tuple[World, pl.DataFrame, list[str]]:
     """The world of a log, the choices that history knows, and the zones of all restaurants by name."""
     split = find_split(asked, log, users, restaurants)
-    before = split.before(log.choices, shows=asked.events.shows)
+    before = split.before(log.choices, log.buckets.each, shows=asked.events.shows)
     lats, lngs = restaurants.lats.copy(), restaurants.lngs.copy()
     if asked.events.restaurant_latitude is not None:
         _locate(lats, lngs, log.places if asked.events.shows else before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -12,7 +13,7 @@ import xxhash
 
 from data.log.map import Map
 from data.log.reading.entities import Entities
-from data.log.reading.events import Log
+from data.log.reading.events import CHOSEN, Log
 
 Keys = npt.NDArray[np.uint64]
 
@@ -51,14 +52,17 @@ class Split(NamedTuple):
             return time >= self.at_us
         return self._draw(user, self.restaurants[restaurant])
 
-    def before(self, choices: pl.DataFrame, *, shows: bool) -> pl.DataFrame:
-        """The choices that history knows: those of train lists.
+    def before(self, choices: pl.DataFrame, each: Callable[[], Iterable[pl.DataFrame]], *, shows: bool) -> pl.DataFrame:
+        """The choices that history knows: those of train lists. ``each`` gives all usable events, some at a time.
 
-        Without times a choice that does not name its list is none of them, where others do: which it is in is not
+        A clock may put a choice before the list that it is made in: one of a test list is not known, whatever its
+        time. Without times a choice that does not name its list is none of them, where others do: which it is in is not
         known yet.
         """
         if self.at_us is not None:
             found = choices.filter(pl.col("time") < self.at_us)
+            if shows and "list" in found.columns:
+                found = found.join(self._test_lists(found, each()), on=["user", "list"], how="anti")
         else:
             named = choices.drop_nulls("list") if "list" in choices.columns else choices
             user, restaurant, time = (named[name].to_numpy() for name in ("user", "restaurant", "time"))
@@ -66,6 +70,20 @@ class Split(NamedTuple):
             is_test = self.of_lists(user, lists, time) if shows else self.of_visits(user, restaurant, time)
             found = named.filter(pl.Series(~is_test))
         return found.sort("time", "user", "restaurant")
+
+    def _test_lists(self, choices: pl.DataFrame, events: Iterable[pl.DataFrame]) -> pl.DataFrame:
+        """Lists, ``user`` and ``list``, that choices name and whose first impression is not before the split."""
+        named = choices.drop_nulls("list").select("user", "list").unique()
+        # Of what was shown, as lists are made of: a choice tells no list's time.
+        shown = [
+            rows.filter(pl.col("says") != CHOSEN)
+            .join(named, on=["user", "list"], how="semi")
+            .group_by("user", "list")
+            .agg(pl.col("time").min())
+            for rows in events
+        ]
+        times = pl.concat(shown).group_by("user", "list").agg(pl.col("time").min())
+        return times.filter(pl.col("time") >= self.at_us).drop("time")
 
     def _draw(self, user: npt.NDArray[np.int32], of: Keys) -> npt.NDArray[np.bool_]:
         mixed = self.users[user] ^ (of * _SPREAD)
