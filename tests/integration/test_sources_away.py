@@ -5,6 +5,7 @@ import io
 import socket
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from functools import partial
@@ -24,7 +25,7 @@ from hexbite.errors import DataError, SettingsError
 
 
 def rows(scratch: Path, **said: Any) -> list[dict[str, Any]]:
-    return scan(Source(**said), base=scratch, scratch=scratch).collect().to_dicts()
+    return scan(Source(**said), base=scratch, scratch=scratch, ragged=Counter()).collect().to_dicts()
 
 
 def parquet(**columns: Any) -> bytes:
@@ -247,13 +248,18 @@ def test_times_that_no_timestamp_holds_are_null_and_counted(
 
 def test_a_long_answer_comes_in_batches_and_in_order(fresh_database: str, tmp_path: Path) -> None:
     query = "SELECT n FROM generate_series(1, 120000) AS n ORDER BY n;"
-    found = scan(Source(query=query, database=fresh_database), base=tmp_path, scratch=tmp_path)
+    found = scan(Source(query=query, database=fresh_database), base=tmp_path, scratch=tmp_path, ragged=Counter())
     assert found.collect()["n"].equals(pl.Series("n", range(1, 120_001), pl.Int32))
     assert len(list(tmp_path.rglob("*.parquet"))) == 3
 
 
 def test_an_answer_without_rows_has_its_columns(fresh_database: str, tmp_path: Path) -> None:
-    found = scan(Source(query="SELECT 1 AS n WHERE false", database=fresh_database), base=tmp_path, scratch=tmp_path)
+    found = scan(
+        Source(query="SELECT 1 AS n WHERE false", database=fresh_database),
+        base=tmp_path,
+        scratch=tmp_path,
+        ragged=Counter(),
+    )
     assert dict(found.collect_schema()) == {"n": pl.Int32}
     assert found.collect().is_empty()
 
