@@ -1,6 +1,7 @@
 """What people did in test lists is in no table, whatever their clocks say."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import polars as pl
 import pytest
 
 from data.log.mapfile import read_map
+from data.log.reading.buckets import Buckets
 from data.log.write import write_log
 
 START = datetime(2026, 1, 1, 8, tzinfo=UTC)
@@ -39,7 +41,7 @@ at = "{(START + timedelta(hours=TRAIN)).isoformat()}"
 def test_a_choice_of_a_test_list_is_not_history_though_its_clock_ran_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, early_h: int, held_rows: int
 ) -> None:
-    monkeypatch.setattr("data.log.reading.buckets.Buckets.__init__.__defaults__", (held_rows,), raising=False)
+    monkeypatch.setattr("data.log.reading.events.Buckets", partial(Buckets, held_rows=held_rows))
     rows = []
     for number in range(LISTS):
         at, user = START + timedelta(hours=number), f"u{number % 7}"
