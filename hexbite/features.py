@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from hexbite.counters.definitions import Counters
 from hexbite.errors import SchemaError
 from hexbite.ids import IdKinds
 from hexbite.zones import LocalTimes
@@ -64,16 +65,20 @@ class Feature:
 class FeatureSchema:
     """Ordered features in the three groups; a row is ``[user | restaurant | context]``.
 
-    ``ids`` says what the ids of the rows are. Raises SchemaError where a name repeats within a group, or where the user
-    or restaurant group is empty.
+    ``ids`` says what the ids of the rows are. What is counted is context too: the context ends with a feature for each
+    of the ``counters`` (`with_counters` makes it so). Raises SchemaError where a name repeats within a group, where the
+    user or restaurant group is empty, or where context and counters disagree.
     """
 
     user: tuple[Feature, ...]
     restaurant: tuple[Feature, ...]
     context: tuple[Feature, ...] = ()
     ids: IdKinds = field(default_factory=IdKinds)
+    counters: Counters = field(default_factory=Counters)
 
     def __post_init__(self) -> None:
+        if self.counters and self.names("context")[-len(self.counters.names) :] != self.counters.names:
+            raise SchemaError("the context group ends with the counters, in their order")
         # Names may repeat between the user's and the restaurant's table (f00 in both), not within one.
         for group in GROUPS:
             names = self.names(group)
@@ -110,12 +115,24 @@ class FeatureSchema:
         said: dict[str, Any] = {group: self.names(group) for group in GROUPS}
         if self.ids != IdKinds():  # schemas from before there were others keep theirs
             said["ids"] = self.ids._asdict()
+        if self.counters:
+            said["counters"] = self.counters.definitions()
         return hashlib.sha256(json.dumps(said, separators=(",", ":")).encode()).hexdigest()
 
     @property
     def tells_local_time(self) -> bool:
         """Whether a context feature is told by the restaurant's clock, so that its zone has to be known."""
-        return not {HOUR, WEEKDAY}.isdisjoint(self.names("context"))
+        return not {HOUR, WEEKDAY}.isdisjoint(self.names("context")) or bool(self.counters.clocks)
+
+    @property
+    def requested(self) -> tuple[Feature, ...]:
+        """The context features that are no counters: those of `CONTEXT`, which a request tells by itself."""
+        return self.context[: len(self.context) - len(self.counters.names)]
+
+    def with_counters(self, counters: Counters) -> Self:
+        """The same schema with other counters, behind what a request tells by itself."""
+        counted = tuple(Feature(name) for name in counters.names)
+        return replace(self, context=(*self.requested, *counted), counters=counters)
 
     @property
     def stored_restaurant_names(self) -> tuple[str, ...]:
@@ -139,43 +156,56 @@ class FeatureSchema:
         rows[:, restaurants_end:] = context
         return rows
 
-    def context_rows(self, distance_m: npt.NDArray[np.float64], local: LocalTimes | None = None) -> Matrix:
+    def context_rows(
+        self, distance_m: npt.NDArray[np.float64], local: LocalTimes | None = None, counted: Matrix | None = None
+    ) -> Matrix:
         """The context block of N restaurants ``(N, C)`` float32, from what a request knows.
 
-        ``local`` is wanted where the schema `tells_local_time`. Raises SchemaError where the schema names a context
-        feature that no request can tell.
+        ``local`` is wanted where the schema `tells_local_time`, ``counted`` ``(N, K)`` where it has counters. Raises
+        SchemaError where the schema names a context feature that no request can tell.
         """
         known: dict[str, npt.NDArray[Any]] = {DISTANCE_M: distance_m}
         if local is not None:
             known |= {HOUR: local.hour, WEEKDAY: local.weekday}
         rows = np.empty((len(distance_m), len(self.context)), dtype=np.float32)
-        for column, name in enumerate(self.names("context")):
-            if name not in known:
-                raise SchemaError(f"context feature {name!r} cannot be computed from a request")
-            rows[:, column] = known[name]
+        for column, feature in enumerate(self.requested):
+            if feature.name not in known:
+                raise SchemaError(f"context feature {feature.name!r} cannot be computed from a request")
+            rows[:, column] = known[feature.name]
+        if counted is not None:
+            rows[:, len(self.requested) :] = counted
         return rows
 
     def to_json(self) -> dict[str, Any]:
         """What ``schema.json`` and the artifact hold."""
         ids = {} if self.ids == IdKinds() else {"ids": self.ids._asdict()}
-        return ids | {
-            group: [
-                {"name": feature.name, "fill": feature.fill, "description": feature.description}
-                for feature in self.group(group)
-            ]
-            for group in GROUPS
-        }
+        counters = {"counters": self.counters.to_json()} if self.counters else {}
+        groups = {"user": self.user, "restaurant": self.restaurant, "context": self.requested}
+        return (
+            ids
+            | {
+                name: [
+                    {"name": feature.name, "fill": feature.fill, "description": feature.description}
+                    for feature in features
+                ]
+                for name, features in groups.items()
+            }
+            | counters
+        )
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`. Raises SchemaError that names what is malformed."""
         if not isinstance(document, Mapping):
             raise SchemaError(f"a schema is an object with the groups {', '.join(GROUPS)}")
-        unknown = sorted(set(document) - {*GROUPS, "ids"})
+        unknown = sorted(set(document) - {*GROUPS, "ids", "counters"})
         if unknown:
-            raise SchemaError(f"unknown feature groups {', '.join(unknown)}: there are {', '.join(GROUPS)}, and ids")
+            raise SchemaError(
+                f"unknown feature groups {', '.join(unknown)}: there are {', '.join(GROUPS)}, ids and counters"
+            )
         groups = {group: tuple(_features(group, document.get(group, ()))) for group in GROUPS}
-        return cls(**groups, ids=_id_kinds(document.get("ids", {})))
+        schema = cls(**groups, ids=_id_kinds(document.get("ids", {})))
+        return schema.with_counters(Counters.from_json(document["counters"])) if "counters" in document else schema
 
     @classmethod
     def from_names(cls, user: Iterable[str], restaurant: Iterable[str], context: Iterable[str] = ()) -> Self:
