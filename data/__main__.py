@@ -20,12 +20,15 @@ from data.log.write import write_log
 from data.orders import Sizes as OrderSizes
 from data.orders import write_orders
 from data.synthetic import Sizes, write_world
+from data.visits import Sizes as VisitSizes
+from data.visits import write_visits
 from hexbite.console import run
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Draw, import and look into offline data.")
 
 _SIZES = Sizes()
 _ORDER_SIZES = OrderSizes()
+_VISIT_SIZES = VisitSizes()
 
 
 @app.command("synthetic")
@@ -69,6 +72,30 @@ def draw_orders(
     """Draw an order log as a company has it, to try `map` and `log` on."""
     drawn = write_orders(folder, OrderSizes(customers, merchants, days, lists_a_day), seed=seed)
     print(f"{folder}: {', '.join(f'{count:,} {what}' for what, count in drawn.items())}")
+
+
+@app.command("visits")
+def draw_visits(
+    folder: Annotated[Path, typer.Argument(help="Where to write; an earlier output there is replaced.")],
+    people: Annotated[int, typer.Option(help="Rows of people.parquet.", min=1)] = _VISIT_SIZES.people,
+    places: Annotated[int, typer.Option(help="Rows of places.parquet.", min=1)] = _VISIT_SIZES.places,
+    visits: Annotated[int, typer.Option(help="Rows of visits.parquet.", min=1)] = _VISIT_SIZES.visits,
+    days: Annotated[int, typer.Option(help="In which they happen; the last 15 in 100 are test time.", min=2)] = (
+        _VISIT_SIZES.days
+    ),
+    until: Annotated[datetime, typer.Option(help="The day that follows.", formats=["%Y-%m-%d"])] = datetime(  # noqa: B008
+        _VISIT_SIZES.until.year, _VISIT_SIZES.until.month, _VISIT_SIZES.until.day
+    ),
+    seed: Annotated[int, typer.Option(help="The same seed and sizes give the same files.", min=0)] = 0,
+) -> None:
+    """Draw a past, people who return and places that rise and fall, and print what the best ranking of it reaches."""
+    drawn = write_visits(folder, VisitSizes(people, places, visits, days, until.date()), seed=seed)
+    best = drawn["best"]
+    print(f"{folder}: {', '.join(f'{count:,} {what}' for what, count in drawn['drawn'].items())}")
+    print(f"ceiling on the {best['visits']:,.0f} visits from {drawn['split']} on, for who knew each true score:")
+    told = (f"{name} {value:.4f}" for name, value in best.items() if "@" in name and value is not None)
+    print(f"  {', '.join(told)}")
+    print(f"import it: python -m data log {folder}/map.toml OUT")
 
 
 def _split(text: str) -> dict[str, Any]:

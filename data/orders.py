@@ -17,8 +17,9 @@ import numpy.typing as npt
 import polars as pl
 
 from data.output import ORDERS, whole_folder, write_json, write_table
+from data.positions import around
 from hexbite.console import progress
-from hexbite.geo import EARTH_RADIUS_M, distances_m
+from hexbite.geo import distances_m
 
 #: Lisbon, degrees; its people and merchants live around so many squares.
 CENTRE: Final = (38.73, -9.15)
@@ -87,7 +88,7 @@ def write_orders(folder: Path, sizes: Sizes, *, seed: int) -> dict[str, Any]:
     cannot be written.
     """
     with whole_folder(folder) as partial:
-        squares = _around(np.random.default_rng([seed, _TASTES]), np.array([CENTRE] * _SQUARES), _SQUARE_SPREAD_M)
+        squares = around(np.random.default_rng([seed, _TASTES]), np.array([CENTRE] * _SQUARES), _SQUARE_SPREAD_M)
         customers = _draw_customers(partial, sizes, seed)
         merchants = _draw_merchants(partial, sizes, squares, seed)
         events = 0
@@ -102,13 +103,6 @@ def write_orders(folder: Path, sizes: Sizes, *, seed: int) -> dict[str, Any]:
         drawn = {"customers": sizes.customers, "merchants": sizes.merchants, "events": events}
         write_json({"sizes": asdict(sizes), "seed": seed, "drawn": drawn}, partial / ORDERS)
     return drawn
-
-
-def _around(draws: np.random.Generator, points: npt.NDArray[np.float64], spread_m: float) -> npt.NDArray[np.float64]:
-    """Points ``(N, 2)`` in degrees, each moved by a normal draw of so many metres north and east."""
-    moved_deg = np.degrees(draws.normal(0, spread_m, points.shape) / EARTH_RADIUS_M)
-    moved_deg[:, 1] /= np.cos(np.radians(points[:, 0]))
-    return np.asarray(points + moved_deg)
 
 
 def _draw_customers(folder: Path, sizes: Sizes, seed: int) -> _Customers:
@@ -137,7 +131,7 @@ def _draw_merchants(folder: Path, sizes: Sizes, squares: npt.NDArray[np.float64]
     square = np.sort(draws.integers(_SQUARES, size=count))
     ids = np.array([f"M-{draws.integers(16**6):06x}-{number}" for number in range(count)])
     cuisine, price = draws.integers(len(_CUISINES), size=count), draws.integers(1, 5, size=count)
-    lats_deg, lngs_deg = _around(draws, squares[square], _SPREAD_M).T
+    lats_deg, lngs_deg = around(draws, squares[square], _SPREAD_M).T
     appeal = draws.normal(0, 0.8, count)
     tags = [[tag for tag in _TAGS if draws.random() < 0.25] for _ in range(count)]
     frame = pl.DataFrame(
@@ -179,7 +173,7 @@ def _draw_day(
     midnight = datetime.combine(_FIRST_DAY + timedelta(days=day), datetime.min.time(), UTC)
     shown_us = int(midnight.timestamp()) * 1_000_000 + (hour * 3.6e9).astype(np.int64)
     home = customers.square[who]
-    person = _around(draws, squares[home], _SPREAD_M / 2)
+    person = around(draws, squares[home], _SPREAD_M / 2)
     length = np.minimum(LIST_LENGTH, merchants.many[home])
     # A walk through a square's merchants from a drawn one on: near, never one twice, in an order of no meaning.
     step = draws.integers(0, np.maximum(merchants.many[home], 1))

@@ -16,10 +16,11 @@ from hexbite.errors import DataError
 from hexbite.features import FeatureSchema
 from hexbite.folder import SCHEMA
 
-#: How a drawn world, an imported folder and a drawn log came about; each marks a folder that a later run may replace.
+#: How a drawn world, an imported folder and drawn logs came about; each marks a folder that a later run may replace.
 WORLD: Final = "world.json"
 SOURCE: Final = "source.json"
 ORDERS: Final = "orders.json"
+VISITS: Final = "visits.json"
 
 
 @contextmanager
@@ -27,7 +28,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty temporary sibling that takes ``folder``'s place where the body ends well, else is removed.
 
     What stood there before is replaced only where these commands wrote it (it holds `SCHEMA`, and `WORLD` or `SOURCE`;
-    or `ORDERS`).
+    or `ORDERS`, or `VISITS`).
     Raises DataError where it is a file or somebody else's folder, before the body runs.
     """
     place = folder.resolve()
@@ -53,10 +54,10 @@ def _refuse_strangers(folder: Path) -> None:
     if not folder.is_dir():
         raise DataError("is a file; name a folder", path=folder)
     is_data = (folder / SCHEMA).exists() and ((folder / WORLD).exists() or (folder / SOURCE).exists())
-    ours = is_data or (folder / ORDERS).exists()
+    ours = is_data or (folder / ORDERS).exists() or (folder / VISITS).exists()
     if not ours and any(folder.iterdir()):
         raise DataError(
-            f"is not empty and holds no {WORLD}, {SOURCE} or {ORDERS} of an earlier run; "
+            f"is not empty and holds no {WORLD}, {SOURCE}, {ORDERS} or {VISITS} of an earlier run; "
             "name another folder or empty this one",
             path=folder,
         )

@@ -13,8 +13,8 @@ from data.folder.clicks import Unknown
 from data.folder.tables import MAX_REJECTED
 from hexbite.console import run
 from hexbite.errors import DataError
+from hexbite.rankings import Figure
 from training.judging.evaluate import Evaluation, evaluate
-from training.judging.metrics import Figure
 from training.judging.score import score
 from training.learning.ranks import joined
 from training.run import run_training

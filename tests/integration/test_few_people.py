@@ -10,9 +10,9 @@ import pytest
 
 from data.synthetic import Sizes, write_world
 from hexbite.artifact import Artifact
+from hexbite.rankings import MIN_PEOPLE
 from tests.integration.trainer import REQUESTS, Trainer, change
 from tests.integration.trainer import trainer as trainer
-from training.judging.people import MIN_PEOPLE
 
 
 @pytest.fixture(scope="module")

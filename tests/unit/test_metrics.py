@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from torchmetrics.functional.classification import binary_auroc, binary_calibration_error
 from torchmetrics.functional.retrieval import retrieval_hit_rate, retrieval_normalized_dcg
 
+from hexbite.rankings import MIN_PEOPLE, bootstrap_mean, rank_to_hit, rank_to_ndcg
 from training.judging.lists import Lists
-from training.judging.metrics import Auc, ClickMetrics, bootstrap_mean, rank_to_hit, rank_to_ndcg
-from training.judging.people import MIN_PEOPLE, People
+from training.judging.metrics import Auc, ClickMetrics
+from training.judging.people import People
 from training.reading.clicks import Clicks
 
 

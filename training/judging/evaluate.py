@@ -19,8 +19,9 @@ from hexbite.errors import DataError
 from hexbite.features import DISTANCE_M, Matrix
 from hexbite.folder import TEST, TRAIN
 from hexbite.ranker import Ranker
+from hexbite.rankings import Figure, bootstrap_mean, rank_to_hit, rank_to_ndcg
 from training.judging.lists import Lists
-from training.judging.metrics import Auc, Figure, Means, bootstrap_mean, rank_to_hit, rank_to_ndcg
+from training.judging.metrics import Auc, Means
 from training.judging.people import People
 from training.judging.ranking import rank_visits, read_visits
 from training.reading.clicks import ClickFiles, Clicks

@@ -11,7 +11,7 @@ import torch
 from torchmetrics.functional.retrieval import retrieval_hit_rate, retrieval_normalized_dcg
 
 from hexbite.console import progress
-from training.judging.metrics import Figure, bootstrap_mean
+from hexbite.rankings import Figure, bootstrap_mean
 from training.reading.clicks import Clicks
 
 # People drawn, and lists measured at the most: torchmetrics takes a list at a time.

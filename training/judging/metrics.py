@@ -1,4 +1,4 @@
-"""Streamed figures of clicks, figures of a ranking, and their intervals.
+"""Streamed figures of clicks, and their intervals.
 
 The streamed ones are torchmetrics' `Metric`, which adds them up over ranks. Its own streaming AUC compares each row
 with each threshold, and its calibration error keeps every row: a histogram does in one pass.
@@ -6,22 +6,15 @@ with each threshold, and its calibration error keeps every row: a histogram does
 
 from __future__ import annotations
 
-import math
-from typing import Any, Final, NamedTuple, Self
+from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torchmetrics import Metric
 
-from training.judging.people import too_few
-
-Values = npt.NDArray[np.float64]
-
-_RESAMPLES: Final = 300
-_TAILS: Final = (2.5, 97.5)
+from hexbite.rankings import RESAMPLES, Figure, Values, interval
 
 # A score's bin is even in asinh(score / fineness): even below it, and 0.2% of the score wide above.
 _BINS: Final = 1 << 14
@@ -34,27 +27,6 @@ CALIBRATION_BINS: Final = 15
 
 # Of a drawn distribution.
 _DRAWN_BINS: Final = 80
-
-
-class Figure(NamedTuple):
-    """A value, and the 95% interval of it over other people like these; where one is None, ``fault`` says why."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    fault: str = ""
-
-    @classmethod
-    def none(cls, fault: str) -> Self:
-        """No value, and the reason."""
-        return cls(None, None, None, fault)
-
-    def __str__(self) -> str:
-        if self.value is None:
-            return f"no figure: {self.fault}"
-        if self.low is None or self.high is None:
-            return f"{self.value:.4f}, no interval: {self.fault}"
-        return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
 
 
 class Auc(Metric):
@@ -97,10 +69,10 @@ class Auc(Metric):
         histogram = self.histogram.numpy().astype(np.float64)
         draws = np.random.default_rng(seed)
         again = []
-        for _ in range(_RESAMPLES):
+        for _ in range(RESAMPLES):
             counts = np.bincount(draws.integers(len(histogram), size=len(histogram)), minlength=len(histogram))
             again.append(_area(np.tensordot(counts.astype(np.float64), histogram, 1)))
-        return _figure(_area(histogram.sum(0)), again)
+        return interval(_area(histogram.sum(0)), again)
 
 
 def _area(histogram: Values) -> float | None:
@@ -197,41 +169,3 @@ class ClickMetrics:
             false_positive=false_positive,
             true_positive=true_positive,
         )
-
-
-def rank_to_hit(ranks: npt.NDArray[np.int64], k: int) -> Values:
-    """1 where the one relevant place is among the first ``k``, by its rank from 1."""
-    return (ranks <= k).astype(np.float64)
-
-
-def rank_to_ndcg(ranks: npt.NDArray[np.int64], k: int) -> Values:
-    """NDCG at ``k`` with one relevant place (Jarvelin, Kekalainen 2002): 1 / log2(1 + rank), 0 past ``k``."""
-    return np.where(ranks <= k, 1.0 / np.log2(1.0 + ranks), 0.0)
-
-
-def bootstrap_mean(values: Values, people: npt.NDArray[Any], *, seed: int) -> Figure:
-    """A mean ``(N,)``, and its percentile interval with whole people drawn again (Efron 1979).
-
-    ``people`` ``(N,)`` says whose each row is: rows of one person are alike, and drawing rows would promise too much.
-    No figure where they are `too_few`.
-    """
-    distinct, whose = np.unique(people, return_inverse=True)
-    if fault := too_few(len(distinct)):
-        return Figure.none(fault)
-    totals, rows = np.bincount(whose, values), np.bincount(whose)
-    draws = np.random.default_rng(seed)
-    again: list[float | None] = []
-    for _ in range(_RESAMPLES):
-        drawn = draws.integers(len(rows), size=len(rows))
-        again.append(float(totals[drawn].sum() / rows[drawn].sum()))
-    return _figure(float(values.mean()), again)
-
-
-def _figure(value: float | None, again: list[float | None]) -> Figure:
-    defined = [drawn for drawn in again if drawn is not None]
-    if value is None or not defined:
-        return Figure.none("all rows are clicked, or none is")
-    low, high = np.percentile(defined, _TAILS).tolist()
-    if math.isclose(low, high, rel_tol=1e-9, abs_tol=1e-9):
-        return Figure(value, None, None, "these people are all alike, which does not tell how others differ")
-    return Figure(value, low, high)

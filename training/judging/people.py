@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
+from hexbite.rankings import MIN_PEOPLE, people_told
 from training.reading.clicks import Clicks
-
-#: With fewer people drawn again, the interval of a figure comes out too narrow, and the figure itself is chance.
-MIN_PEOPLE: Final = 30
 
 
 class People:
@@ -38,18 +36,9 @@ class People:
         if min(clicked, left) >= MIN_PEOPLE:
             return ""
         return (
-            f"{_told(clicked)} with a click, {_told(left)} with a row that was not clicked; "
+            f"{people_told(clicked)} with a click, {people_told(left)} with a row that was not clicked; "
             f"an AUC needs {MIN_PEOPLE} of each"
         )
-
-
-def too_few(people: int) -> str:
-    """Why a mean over so many people is not told; empty where it is."""
-    return "" if people >= MIN_PEOPLE else f"{_told(people)} to tell it by; a figure needs {MIN_PEOPLE}"
-
-
-def _told(count: int) -> str:
-    return "1 person" if count == 1 else f"{count:,} people"
 
 
 def _count(flags: npt.NDArray[np.bool_]) -> int:
