@@ -95,6 +95,9 @@ longitude = "longitude"
 [split]
 at = {split}
 
+[counters]
+default = ["visit"]
+
 [negatives]
 count = 20
 radius_m = {reach_m}
