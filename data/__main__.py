@@ -83,13 +83,14 @@ def draw_visits(
     days: Annotated[int, typer.Option(help="In which they happen; the last 15 in 100 are test time.", min=2)] = (
         _VISIT_SIZES.days
     ),
-    until: Annotated[datetime, typer.Option(help="The day that follows.", formats=["%Y-%m-%d"])] = datetime(  # noqa: B008
-        _VISIT_SIZES.until.year, _VISIT_SIZES.until.month, _VISIT_SIZES.until.day
-    ),
+    until: Annotated[
+        datetime | None, typer.Option(help="The day before which it happened.", formats=["%Y-%m-%d"])
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed and sizes give the same files.", min=0)] = 0,
 ) -> None:
     """Draw a past, people who return and places that rise and fall, and print what the best ranking of it reaches."""
-    drawn = write_visits(folder, VisitSizes(people, places, visits, days, until.date()), seed=seed)
+    before = _VISIT_SIZES.until if until is None else until.date()
+    drawn = write_visits(folder, VisitSizes(people, places, visits, days, before), seed=seed)
     best = drawn["best"]
     print(f"{folder}: {', '.join(f'{count:,} {what}' for what, count in drawn['drawn'].items())}")
     print(f"ceiling on the {best['visits']:,.0f} visits from {drawn['split']} on, for who knew each true score:")

@@ -230,9 +230,9 @@ def _draw_appeal(sizes: Sizes, seed: int) -> npt.NDArray[np.float64]:
     appeal = draws.normal(0, _APPEAL_SPREAD, (turns, sizes.places))
     for turn in range(1, turns):
         appeal[turn] = _LASTS * appeal[turn - 1] + np.sqrt(1 - _LASTS**2) * appeal[turn]
-    turn, part = np.divmod(np.arange(sizes.days) / _DAYS_PER_TURN, 1)
-    before = turn.astype(np.int64)
-    return np.asarray(appeal[before] * (1 - part[:, None]) + appeal[before + 1] * part[:, None])
+    before, days = np.divmod(np.arange(sizes.days), _DAYS_PER_TURN)
+    part = days[:, None] / _DAYS_PER_TURN
+    return np.asarray(appeal[before] * (1 - part) + appeal[before + 1] * part)
 
 
 def _draw_visits(sizes: Sizes, people: _People, places: _Places, start_us: int, seed: int, advance: Advance) -> _Visits:
@@ -250,7 +250,7 @@ def _draw_visits(sizes: Sizes, people: _People, places: _Places, start_us: int, 
     place, rank, is_new = np.full(count, -1), np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.bool_)
     for visit in range(count):
         who, today = person[visit], day[visit]
-        metres = distances_m(*stood[visit].tolist(), places.lats_deg, places.lngs_deg)
+        metres = distances_m(stood[visit, 0], stood[visit, 1], places.lats_deg, places.lngs_deg)
         scores = taste[people.segment[who]] + appeal[today] + in_time[slot[visit]] + _HABIT * np.log1p(own[who])
         scores -= metres / _METRES_PER_UNIT
         scores[(metres > REACH_M) | (today < places.opens) | (today >= places.closes)] = -np.inf
