@@ -21,7 +21,6 @@ NULLS: Final = ("", "NULL", "null", "\\N", "None", "NaN", "nan", "N/A")
 
 Unit = Literal["s", "ms", "us", "ns"]
 
-
 class Clock(BaseModel):
     """How the times of a column are written.
 
