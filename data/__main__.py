@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -19,10 +20,13 @@ from data.log.tell import source_to_lines
 from data.log.write import write_log
 from data.orders import Sizes as OrderSizes
 from data.orders import write_orders
+from data.replay.replay import replay
+from data.replay.service import SIZE, Service
 from data.synthetic import Sizes, write_world
 from data.visits import Sizes as VisitSizes
 from data.visits import write_visits
 from hexbite.console import run
+from hexbite.errors import DataError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Draw, import and look into offline data.")
 
@@ -159,6 +163,32 @@ def import_log(
 def _import(asked: Map, folder: Path, path: Path, *, strict: bool, like: Path | None = None) -> None:
     for line in source_to_lines(folder, write_log(asked, folder, path=path, strict=strict, like=like)):
         print(line)
+
+
+@app.command("replay")
+def replay_visits(
+    folder: Annotated[Path, typer.Argument(help="The data folder whose test time is to be replayed.")],
+    url: Annotated[str, typer.Option(help="The service's address.")],
+    frozen: Annotated[bool, typer.Option("--frozen", help="Ask alone: nothing that happens is told.")] = False,
+    limit: Annotated[int | None, typer.Option(help="So many visits, the first ones.", min=1)] = None,
+    key: Annotated[
+        str | None, typer.Option(envvar="HEXBITE_KEY", help="To ask with, where the service has keys.", show_envvar=True)
+    ] = None,
+    event_key: Annotated[
+        str | None, typer.Option(envvar="HEXBITE_EVENT_KEY", help="To tell with.", show_envvar=True)
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="A file for the figures.")] = None,
+) -> None:
+    """Ask a service for each visit of the test time, at its moment, and then tell it; how high did visits rank?"""
+    with Service(url, key=key, event_key=event_key) as service:
+        found = replay(folder, service, frozen=frozen, limit=limit)
+    for line in found.lines(SIZE):
+        print(line)
+    if json_file is not None:
+        try:
+            json_file.write_text(json.dumps(found.to_json(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise DataError(f"cannot be written: {error.strerror or error}", path=json_file) from error
 
 
 @app.command("map")

@@ -122,5 +122,9 @@ class SettingsError(HexbiteError):
     """Something in the environment cannot be used; the message names the variable and never repeats its value."""
 
 
+class ReplayError(HexbiteError):
+    """A replay cannot go on: no service answers, or it refuses; the message says what to do."""
+
+
 class DemoError(HexbiteError):
     """The demo cannot go on; the message says why."""
