@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from db import migrate
-from db.access.session import read_settings
+from db.access.session import service_settings
 from db.embedded import _binaries
 from db.loading.load import load
 from db.migrations import locks, plain_sql
@@ -66,7 +66,7 @@ HOSTILE = {
 
 
 def test_each_setting_of_ours_has_its_opposite() -> None:
-    assert read_settings("hexbite", 1).keys() - {"role"} == HOSTILE.keys() - {"transaction_timeout"}
+    assert service_settings("hexbite", 1).keys() - {"role"} == HOSTILE.keys() - {"transaction_timeout"}
 
 
 @pytest.fixture(scope="module")
