@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from hexbite.errors import SettingsError
@@ -26,8 +26,20 @@ _CROWDED_SHARE: Final = 0.25
 
 def _sha256(digest: str) -> str:
     if not _SHA256.fullmatch(digest):
-        raise ValueError("HEXBITE_API_KEYS holds something that is no SHA-256; make keys with: python -m bento key")
+        raise ValueError("holds something that is no SHA-256; make keys with: python -m bento key")
     return digest
+
+
+def _split(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    digests = tuple(part.strip() for part in value.split(",") if part.strip())
+    if not digests:  # who set it did not mean an open service
+        raise ValueError("is set and holds no digest; make keys with: python -m bento key")
+    return digests
+
+
+_Digests = Annotated[tuple[Annotated[str, AfterValidator(_sha256)], ...], NoDecode, BeforeValidator(_split)]
 
 
 def _said(detail: ErrorDetails) -> str:
@@ -49,8 +61,14 @@ class Settings(BaseSettings):
     2^53. ``request_timeout_s``: the time a request may take in all. ``connections``: to Postgres, for each worker.
     ``max_in_flight``: requests that a worker may have at work; how many it does, it finds out
     (`bento.edge.admission`).
+    ``max_event_age_s``: an event that happened longer ago is refused; ``none`` for no bound. ``max_event_ahead_s``: so
+    far the clock of who tells an event may go ahead. ``refresh_s``: how often what is known of places is brought up to
+    date; None is every ``lag_s`` of the models served, 0 before each answer of ``/events``, ``off`` never by the
+    service. ``event_connections``: to Postgres, for each worker, to tell events over.
     ``drain_s``: how long a worker that is asked to end still answers. ``api_keys``: SHA-256 digests of the keys that
-    open everything but the health checks, with commas between them. ``metrics`` and ``docs`` can be closed.
+    open everything but the health checks and ``/events``, with commas between them; ``event_keys`` those that open
+    ``/events``, and nothing else: it is closed where there are only ``api_keys``. ``metrics`` and ``docs`` can be
+    closed.
     """
 
     # A setting that is refused must not be repeated in the log: it may hold a secret in the wrong place.
@@ -71,21 +89,16 @@ class Settings(BaseSettings):
     max_in_flight: int = Field(default=32, ge=1, le=10_000)
     max_body_bytes: int = Field(default=1 << 20, ge=1_000)
     drain_s: float = Field(default=1.0, ge=0, le=300)
-    api_keys: Annotated[tuple[Annotated[str, AfterValidator(_sha256)], ...], NoDecode] = ()
+    max_event_age_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["none"] = 7 * 86_400.0
+    max_event_ahead_s: float = Field(default=60.0, ge=0, le=86_400, allow_inf_nan=False)
+    refresh_s: Annotated[float, Field(ge=0, le=7 * 86_400, allow_inf_nan=False)] | Literal["off"] | None = None
+    event_connections: int = Field(default=2, ge=1, le=100)
+    api_keys: _Digests = ()
+    event_keys: _Digests = ()
     metrics: bool = True
     docs: bool = True
     log_format: Literal["text", "json"] = "text"
     access_log: bool = False
-
-    @field_validator("api_keys", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        digests = tuple(part.strip() for part in value.split(",") if part.strip())
-        if not digests:  # who set it did not mean an open service
-            raise ValueError("HEXBITE_API_KEYS is set and holds no digest; make keys with: python -m bento key")
-        return digests
 
     @model_validator(mode="after")
     def _require_a_split_model_for_its_share(self) -> Settings:

@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from db.access.reader import Reader
+from db.access.opener import Opener
 from db.access.session import SCHEMA
 from db.embedded import EmbeddedServer, default_home
 from hexbite.errors import SettingsError, StoreMisconfigured
@@ -58,7 +58,7 @@ class StoreSettings(BaseSettings):
 def require_address(settings: StoreSettings) -> None:
     """Raises StoreMisconfigured where the service's driver cannot do what DATABASE_URL asks for."""
     if settings.database_url is not None:
-        Reader(store_address(settings), settings.store_schema, timeout_s=1.0)
+        Opener(store_address(settings), settings.store_schema, timeout_s=1.0)
 
 
 def home(settings: StoreSettings) -> Path:

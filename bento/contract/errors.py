@@ -36,7 +36,7 @@ class Refusal(NamedTuple):
 TABLE: Final[Mapping[int, Refusal]] = {
     400: Refusal("invalid", "the request is invalid"),
     401: Refusal("unauthorized", "an API key is needed: Authorization: Bearer KEY"),
-    404: Refusal("not_found", "no such route; POST to /recommend or /recommend/{user_id}"),
+    404: Refusal("not_found", "no such route; POST to /recommend, /recommend/{user_id} or /events"),
     405: Refusal("method_not_allowed", "this route does not take this method"),
     408: Refusal("too_slow_a_body", "the body did not arrive in time"),
     413: Refusal("too_large", "the body is too large"),

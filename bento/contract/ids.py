@@ -13,7 +13,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from hexbite.errors import InvalidRequestError
 from hexbite.geo import Ids
-from hexbite.ids import MAX_TEXT_BYTES, IdKind, text_fault, text_to_id, utf8_to_ids
+from hexbite.ids import MAX_TEXT_BYTES, IdKind, text_fault, text_to_id, texts_to_ids, utf8_to_ids
 
 MAX_CANDIDATES_ASKED: Final = 10_000
 
@@ -43,11 +43,17 @@ def whole_to_int(value: object) -> object:
 def _read(value: object) -> int | str:
     value = whole_to_int(value)
     if isinstance(value, str):
-        if fault := text_fault(value):
-            raise ValueError(fault)
-    elif isinstance(value, bool) or not isinstance(value, int) or not INT64[0] <= value <= INT64[-1]:
+        return text_or_refusal(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not INT64[0] <= value <= INT64[-1]:
         raise ValueError("must be a 64-bit integer, or text")
     return value
+
+
+def text_or_refusal(text: str) -> str:
+    """A text as it is. Raises ValueError where `hexbite.ids.text_fault` finds a fault."""
+    if fault := text_fault(text):
+        raise ValueError(fault)
+    return text
 
 
 def _require_texts(texts: list[bytes]) -> list[bytes]:
@@ -108,8 +114,8 @@ def _lists(*forms: dict[str, Any]) -> dict[str, Any]:
 _Integer = Annotated[int, Field(strict=True, ge=INT64[0], le=INT64[-1])]
 _Utf8 = Annotated[bytes, Field(min_length=1, max_length=MAX_TEXT_BYTES)]
 
-#: A user's id as it was written: what it stands for depends on the model that answers.
-UserId = Annotated[int | str, PlainValidator(_read), WithJsonSchema({"anyOf": [_INT64_SCHEMA, _TEXT_SCHEMA]})]
+#: An id as it was written: what it stands for depends on the model that answers.
+AnyId = Annotated[int | str, PlainValidator(_read), WithJsonSchema({"anyOf": [_INT64_SCHEMA, _TEXT_SCHEMA]})]
 
 #: Candidates, all integers or all text: in UTF-8, which is what is hashed, and read in half the time. As the parser
 #: reads them, where it can; else each is looked at, which takes ten times as long, and says what is wrong.
@@ -146,24 +152,63 @@ def user_to_id(in_path: str | None, in_body: int | str | None, kind: IdKind) -> 
     if in_path is None:
         if in_body is None:
             raise InvalidRequestError("user_id is required, in the path or in the body", "user_id")
-        return _user_to_id(in_body, kind, "user_id:")
-    user_id = _user_to_id(in_path, kind, "user_id in the path")
-    if in_body is not None and _user_to_id(in_body, kind, "user_id:") != user_id:
+        return _user_to_id(in_body, kind, "user_id:", "user_id")
+    user_id = _user_to_id(in_path, kind, "user_id in the path", "user_id")
+    if in_body is not None and _user_to_id(in_body, kind, "user_id:", "user_id") != user_id:
         raise InvalidRequestError("user_id in the body is not the one in the path", "user_id")
     return user_id
 
 
-def _user_to_id(written: int | str, kind: IdKind, where: str) -> int:
+def _user_to_id(written: int | str, kind: IdKind, where: str, field: str) -> int:
     if kind == "text":
         if isinstance(written, str):
             return text_to_id(written)
-        raise InvalidRequestError(f'{where} must be text such as "U1077": user ids are text here', "user_id")
+        raise InvalidRequestError(f'{where} must be text such as "U1077": user ids are text here', field)
     if isinstance(written, str):
         found = _USER.fullmatch(written)
         written = int(found[1] + found[2]) if found else INT64.stop
     if written not in INT64:
-        raise InvalidRequestError(f'{where} must be a 64-bit id such as 7, "7" or "u00007"', "user_id")
+        raise InvalidRequestError(f'{where} must be a 64-bit id such as 7, "7" or "u00007"', field)
     return written
+
+
+def told_users_to_ids(written: Sequence[int | str], kind: IdKind) -> list[int]:
+    """The 64-bit ids of the users of events, in their order. Raises InvalidRequestError as `user_to_id` does."""
+    if kind == "text" and _are_texts(written):
+        return _texts_to_ids(written)
+    return [_user_to_id(id_, kind, f"events.{place}.user_id:", "events") for place, id_ in enumerate(written)]
+
+
+def told_restaurants_to_ids(written: Sequence[int | str], kind: IdKind) -> list[int]:
+    """The 64-bit ids of the restaurants of events, in their order.
+
+    Raises InvalidRequestError, with the place of the first that is not of the kind.
+    """
+    if kind == "text" and _are_texts(written):
+        return _texts_to_ids(written)
+    return [_restaurant_to_id(id_, kind, f"events.{place}.restaurant_id:") for place, id_ in enumerate(written)]
+
+
+def _are_texts(written: Sequence[int | str]) -> TypeGuard[Sequence[str]]:
+    return all(isinstance(id_, str) for id_ in written)
+
+
+def _texts_to_ids(texts: Sequence[str]) -> list[int]:
+    """Of all at once, where nothing is wrong."""
+    found: list[int] = texts_to_ids(texts).tolist()
+    return found
+
+
+def _restaurant_to_id(written: int | str, kind: IdKind, where: str) -> int:
+    if kind == "text":
+        if isinstance(written, str):
+            return text_to_id(written)
+        raise InvalidRequestError(f'{where} must be text such as "R1077": restaurant ids are text here', "events")
+    if isinstance(written, int):
+        return written
+    if _is_decimal(written.encode()):
+        return int(written)
+    raise InvalidRequestError(f'{where} must be a 64-bit integer such as 1077, or "1077"', "events")
 
 
 def candidates_to_ids(written: list[int] | list[bytes], kind: IdKind) -> list[int] | Ids:

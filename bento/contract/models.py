@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
-from bento.contract.ids import RestaurantIds, UserId, whole_to_int
+from bento.contract.ids import RestaurantIds, AnyId, whole_to_int
 
 ROUTE: Final = "/recommend"
 
@@ -36,7 +36,7 @@ class RecommendRequest(BaseModel):
     # Extra fields are kept so that the service can name them; the schema says what it will say to them.
     model_config = ConfigDict(extra="allow", frozen=True, json_schema_extra={"additionalProperties": False})
 
-    user_id: UserId | None = Field(
+    user_id: AnyId | None = Field(
         None, description="Here or in the path, in both only the same; an unknown user gets the mean user's ranking."
     )
     latitude: float = Field(strict=True, ge=-90, le=90, allow_inf_nan=False, description="Degrees north.")
@@ -111,14 +111,32 @@ class Freshness(BaseModel):
     stale_restaurants: int
 
 
+class MemoryMeta(BaseModel):
+    """How much the answer knows of what people did.
+
+    What belongs to the person never lags: ``pending_events`` of it were counted that no refresh has moved yet. What
+    belongs to places alone is as of ``places_refreshed_at``: the service refreshes it every ``refresh_s`` seconds, null
+    for never, and the model was trained with a lag of ``lag_s``.
+    """
+
+    places_refreshed_at: datetime
+    lag_s: float
+    refresh_s: float | None
+    pending_events: int
+
+
 class Meta(BaseModel):
-    """Why the answer is what it is. ``at`` is the moment that it was asked for."""
+    """Why the answer is what it is. ``at`` is the moment that it was asked for.
+
+    ``memory`` is null where the model counts nothing.
+    """
 
     model: str
     at: datetime
     cold_start: bool
     freshness: Freshness
     counts: Counts
+    memory: MemoryMeta | None = None
     stages_ms: dict[str, float]
     user_features: dict[str, float]
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from pydantic.json_schema import models_json_schema
 
 from bento.contract.errors import CODES, TABLE, refuse, refuse_misconfigured, refuse_overloaded
-from bento.contract.ids import UserId, restaurant_id_schema, restaurant_ids_schema, user_id_schemas
+from bento.contract.ids import AnyId, restaurant_id_schema, restaurant_ids_schema, user_id_schemas
 from bento.contract.models import ROUTE, ErrorResponse, RecommendRequest, RecommendResponse
 from hexbite.ids import IdKind, IdKinds
 
@@ -77,7 +77,7 @@ _AT_TIMES: Final = ("X-Hexbite-Truncated", "X-Hexbite-Warning", "Content-Encodin
 class RecommendRequestOfUser(RecommendRequest):
     """As `RecommendRequest`, with the user in the body: the path has none."""
 
-    user_id: UserId = Field(description="An unknown user gets the mean user's ranking.")
+    user_id: AnyId = Field(description="An unknown user gets the mean user's ranking.")
 
 
 def document(

@@ -13,8 +13,11 @@ from bento.contract.ids import candidates_to_ids
 from bento.contract.models import RecommendRequest
 from bento.ranking.names import Names
 from bento.telemetry.laps import Clock, Lap, stages_ms
-from db.reading.online import FeatureStore, Snapshot
+from db.reading.memory import Memory
+from db.reading.online import FeatureStore, Restaurants, Snapshot
 from hexbite.artifact import Artifact
+from hexbite.counters.clocks import slots
+from hexbite.counters.present import Present, comes_from
 from hexbite.cover import circle_to_intervals
 from hexbite.features import FeatureSchema, Matrix
 from hexbite.geo import Ids, Metres, distances_m
@@ -23,6 +26,9 @@ from hexbite.zones import LocalTimes, are_zones, local_times, number_to_zone
 
 # What the store counts event times from.
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+
+_EPOCH_US: Final = round(_EPOCH.timestamp()) * 1_000_000
+_US: Final = timedelta(microseconds=1)
 
 # To find one candidate by its id costs about as much as to pass by so many restaurants in the index of cells.
 _PASSED_PER_FOUND: Final = 24
@@ -47,6 +53,7 @@ class Answer(NamedTuple):
 
     ``logits`` are those of its restaurants: scores that saturate are alike. ``at`` is the moment that counted.
     ``unplaced`` restaurants were left out because their rows name no time zone, ``unnamed`` ones no text of their id.
+    ``pending`` events of the user were counted that no refresh has moved yet; None where the model counts nothing.
     """
 
     response: dict[str, Any]
@@ -58,6 +65,7 @@ class Answer(NamedTuple):
     freshness: Freshness
     unplaced: int
     unnamed: int
+    pending: int | None
     laps: list[Lap]
 
 
@@ -82,8 +90,9 @@ class Recommender:
     """A model, the store of its features, and the most restaurants that a request without candidates may score.
 
     A row whose event is more than ``max_age_s`` ago counts as missing: such a user is one that is unknown, and such a
-    restaurant stays where it is and is scored by the mean restaurant's features. With ``always_text`` no id is given as
-    an integer.
+    restaurant stays where it is and is scored by the mean restaurant's features. What was counted of either is known all
+    the same. With ``always_text`` no id is given as an integer. What is known of places is refreshed every ``refresh_s``
+    seconds, None for never.
     """
 
     def __init__(
@@ -95,11 +104,14 @@ class Recommender:
         max_age_s: float | None = None,
         *,
         always_text: bool = False,
+        refresh_s: float | None = None,
     ) -> None:
         self._tag = tag
+        self._refresh_s = refresh_s
         self._artifact = artifact
         self._scorer = Scorer(artifact.ranker, len(artifact.schema.user))
         self._store = store
+        self._present = Present(artifact.schema.counters)
         self._max_candidates = max_candidates
         self._max_age_s = math.inf if max_age_s is None else max_age_s
         self._names = Names(artifact.schema.ids.restaurant, store.keys, always_text=always_text)
@@ -136,7 +148,10 @@ class Recommender:
         stale = ages_s > self._max_age_s
         user, is_cold, is_user_stale = self._user(snapshot)
         features = restaurants["features"].astype(np.float32)[:, : len(schema.restaurant)]
-        context = schema.context_rows(distance_m, None if placed is None else placed.local)
+        local = None if placed is None else placed.local
+        memory = snapshot.memory
+        counted = None if memory is None else self._counted(memory, ids, restaurants, local, at)
+        context = schema.context_rows(distance_m, local, counted)
         features[stale] = self._artifact.restaurant_mean
         logits = self._scorer.logits(user, np.concatenate((features, context), axis=1))
         clock.lap("score")
@@ -185,13 +200,46 @@ class Recommender:
                     "scored": len(kept),
                     "left_out": unplaced + unnamed,
                 },
+                "memory": None if memory is None else self._explained(memory),
                 "stages_ms": stages_ms(clock.laps),
                 "user_features": _named(schema, "user", user),
             }
         oldest_age_s = float(ages_s[best].max()) if len(best) else None
         freshness = Freshness(snapshot.user_age_s(), oldest_age_s, is_user_stale, int(stale.sum()))
         in_range = len(read.in_range)
-        return Answer(response, logits, at, read.truncated, is_cold, in_range, freshness, unplaced, unnamed, clock.laps)
+        return Answer(
+            response,
+            logits,
+            at,
+            read.truncated,
+            is_cold,
+            in_range,
+            freshness,
+            unplaced,
+            unnamed,
+            None if memory is None else memory.pending,
+            clock.laps,
+        )
+
+    def _counted(
+        self, memory: Memory, ids: Ids, restaurants: Restaurants, local: LocalTimes | None, at: datetime
+    ) -> Matrix:
+        """The counters ``(N, K)`` of N restaurants at a moment, whatever the age of their rows and of the user's."""
+        at_us = (at - _EPOCH) // _US + _EPOCH_US
+        arrivals = memory.arrivals
+        if not comes_from(float(memory.people.previous_us[0]), at_us):
+            arrivals = arrivals[0][:0], arrivals[1][:0]
+        clocks = self._artifact.schema.counters.clocks
+        by_clock = {} if local is None else {clock: slots(clock, local.hour, local.weekday) for clock in clocks}
+        return self._present.rows(memory.people, ids, restaurants["state"], arrivals, by_clock, at_us)
+
+    def _explained(self, memory: Memory) -> dict[str, Any]:
+        return {
+            "places_refreshed_at": _us_to_time(memory.refreshed_us - _EPOCH_US),
+            "lag_s": self._artifact.schema.counters.lag_s,
+            "refresh_s": self._refresh_s,
+            "pending_events": memory.pending,
+        }
 
     def _placed(self, zones: npt.NDArray[np.floating], at: datetime) -> _Placed:
         """By which clocks a moment is told of N restaurants, by the zones' numbers ``(N,)`` of their rows."""

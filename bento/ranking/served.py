@@ -23,6 +23,13 @@ from hexbite.zones import local_times
 _log = logging.getLogger("bentoml.hexbite")
 
 
+def refresh_interval_s(lag_s: float, settings: Settings) -> float | None:
+    """Every how many seconds what is known of places is refreshed, for a model that was trained with a lag; None never."""
+    if settings.refresh_s == "off":
+        return None
+    return lag_s if settings.refresh_s is None else settings.refresh_s
+
+
 class Served:
     """A model by its full tag, reading over connections that it shares with other models."""
 
@@ -30,6 +37,10 @@ class Served:
         self.tag = tag
         self.fingerprint = artifact.schema.fingerprint
         self.ids = artifact.schema.ids
+        #: Every how many seconds what it knows of places is refreshed; None where that is never, or nothing is counted.
+        self.refresh_s = (
+            refresh_interval_s(artifact.schema.counters.lag_s, settings) if artifact.schema.counters else None
+        )
         self._schema = artifact.schema
         self._store = FeatureStore(connections, artifact.schema)
         self.recommender = Recommender(
@@ -39,6 +50,7 @@ class Served:
             settings.max_candidates,
             settings.max_feature_age_s,
             always_text=settings.ids == "text",
+            refresh_s=self.refresh_s,
         )
         self._rehearsals = connections.most
         self._is_warm = False

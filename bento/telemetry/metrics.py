@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import psutil
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -17,6 +17,8 @@ from bento.telemetry import files
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _STAGE_SECONDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 _RESTAURANTS: Final = (0, 1, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
+_PENDING: Final = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
+_REFRESH_SECONDS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _AGES_S: Final = (
     60,
     300,
@@ -35,10 +37,20 @@ _RECOMMEND_S: Final = Histogram(
     labelnames=["status", "model"],
     buckets=_SECONDS,
 )
+_EVENTS_S: Final = Histogram(
+    "hexbite_events_seconds",
+    "Time from the head of a request for /events to the last byte of its answer, by status and model.",
+    labelnames=["status", "model"],
+    buckets=_SECONDS,
+)
 _STAGE_S: Final = Histogram(
     "hexbite_stage_seconds", "Time of each stage of an answer.", labelnames=["stage"], buckets=_STAGE_SECONDS
 )
 _REFUSALS: Final = Counter("hexbite_refusals", "Requests that were refused, by code.", labelnames=["reason"])
+_EVENT_REFUSALS: Final = Counter(
+    "hexbite_event_refusals", "Requests to tell events that were refused as a whole, by code.", labelnames=["reason"]
+)
+_EVENTS: Final = Counter("hexbite_events", "Events that were told, by what became of them.", labelnames=["outcome"])
 _FEATURE_AGE_S: Final = Histogram(
     "hexbite_feature_age_seconds",
     "Age of what an answer rests on: the user's row, the oldest restaurant's row in the answer.",
@@ -94,17 +106,42 @@ shadow_overlap: Final = Histogram(
     "Share of an answer's first ten that the shadow model would have put among its first ten of them.",
     buckets=_SHARES,
 )
+refresh_seconds: Final = Histogram(
+    "hexbite_refresh_seconds", "Time of a refresh of what is known of places.", buckets=_REFRESH_SECONDS
+)
+refreshed_events: Final = Counter("hexbite_refreshed_events", "Events that a refresh moved into what is known.")
+refresh_failures: Final = Counter("hexbite_refresh_failures", "Refreshes that failed, and may not be made at all.")
+refresh_lag_seconds: Final = Gauge(
+    "hexbite_refresh_lag_seconds",
+    "Time since what is known of places was last refreshed, of the model that is furthest behind.",
+    multiprocess_mode="livemax",
+)
+pending_events: Final = Histogram(
+    "hexbite_pending_events",
+    "Events of the person who asks that no refresh has moved yet, by answer of a model with counters.",
+    buckets=_PENDING,
+)
 deploy_failures: Final = Counter("hexbite_deploy_failures", "Models that were deployed and could not be served.")
 
 # The library looks a label up under a lock at every call.
 stage_seconds: Final = cache(_STAGE_S.labels)
-refusals: Final = cache(_REFUSALS.labels)
 feature_age_seconds: Final = cache(_FEATURE_AGE_S.labels)
 stale_rows: Final = cache(_STALE_ROWS.labels)
 rows_left_out: Final = cache(_ROWS_LEFT_OUT.labels)
 connections: Final = cache(_CONNECTIONS.labels)
-recommend_seconds: Final = cache(_RECOMMEND_S.labels)
+events: Final = cache(_EVENTS.labels)
 shadow: Final = cache(_SHADOW.labels)
+
+
+class RouteMetrics(NamedTuple):
+    """What is told of a route: ``seconds`` by status and model, ``refusals`` by code."""
+
+    seconds: Callable[[str, str], Histogram]
+    refusals: Callable[[str], Counter]
+
+
+RECOMMEND: Final = RouteMetrics(cache(_RECOMMEND_S.labels), cache(_REFUSALS.labels))
+EVENTS: Final = RouteMetrics(cache(_EVENTS_S.labels), cache(_EVENT_REFUSALS.labels))
 
 # A series that is not there before its first event makes that event invisible to `rate`.
 for _entity in ("user", "restaurant"):
@@ -113,6 +150,8 @@ for _column in ("time_zone", "restaurant_key"):
     rows_left_out(_column)
 for _outcome in ("scored", "dropped", "failed"):
     shadow(_outcome)
+for _outcome in ("taken", "known", "too_late", "in_the_future", "before_retention"):
+    events(_outcome)
 
 
 def serves(model: str, fingerprint: str, role: str, *, whether: bool) -> None:

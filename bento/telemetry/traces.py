@@ -53,6 +53,7 @@ class Traces:
 
     def record(
         self,
+        route: str,
         headers: dict[bytes, bytes],
         started: float,
         started_ns: int,
@@ -61,7 +62,7 @@ class Traces:
         model: str,
         laps: list[Lap],
     ) -> str | None:
-        """Make the spans of one answer, below the caller's where ``traceparent`` names it; its trace id in hex.
+        """Make the spans of one answer of a route, below the caller's where ``traceparent`` names it; its trace id in hex.
 
         ``started`` is on the clock of the laps, ``started_ns`` the same moment since 1970. None where none is sampled.
         """
@@ -73,10 +74,10 @@ class Traces:
             if name.encode() in headers
         }
         request = self._tracer.start_span(
-            "POST /recommend",
+            f"POST {route}",
             self._propagator.extract(carrier),
             SpanKind.SERVER,
-            {"http.response.status_code": status, "http.route": "/recommend", "hexbite.model": model},
+            {"http.response.status_code": status, "http.route": route, "hexbite.model": model},
             start_time=started_ns,
         )
         context = set_span_in_context(request)

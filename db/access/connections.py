@@ -1,7 +1,7 @@
-"""Connections for the service's reads: how many there are, who has which, and which are not trusted any more.
+"""Connections of the service: how many there are, who has which, and which are not trusted any more.
 
 The driver's own pool takes longer to hand out a connection and take it back (proxies, a reset of the session) than
-its connection takes for a short statement. Reads leave nothing behind that would have to be reset.
+its connection takes for a short statement. Its statements leave nothing behind that would have to be reset.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import asyncpg
 
-from db.access.reader import Reader
-from db.access.session import SCHEMA
+from db.access.opener import Opener
+from db.access.session import READS, SCHEMA, Role
 from hexbite.errors import StoreTimeout, StoreUnavailable
 
 _CLOSE_S: Final = 5.0
@@ -26,14 +26,15 @@ _DOUBT_SHARE: Final = 0.2
 
 
 class Connections:
-    """At most ``most`` connections to ``dsn``, opened when they are needed; the last given back is the next lent.
+    """At most ``most`` connections to ``dsn``, opened when they are needed, as a role; the last given back is the next
+    lent.
 
     ``timeout_s`` is the time that a loan may take in all, the wait for a free connection included; a statement may take
     nine tenths of it. Raises StoreMisconfigured where the address asks for what the driver cannot do.
     """
 
-    def __init__(self, dsn: str, *, most: int, timeout_s: float, schema: str = SCHEMA) -> None:
-        self.reader = Reader(dsn, schema, timeout_s)
+    def __init__(self, dsn: str, *, most: int, timeout_s: float, schema: str = SCHEMA, role: Role = READS) -> None:
+        self.opener = Opener(dsn, schema, timeout_s, role)
         self._timeout_s = timeout_s
         self._free = asyncio.Semaphore(most)
         self.most = most
@@ -75,7 +76,7 @@ class Connections:
         try:
             connection = await self._idle_one()
             if connection is None:
-                connection = await self.reader.open(until)
+                connection = await self.opener.open(until)
         except BaseException:  # a cancelled wait too must give its place back
             self._free.release()
             raise
@@ -153,7 +154,7 @@ class _Loan:
                 # The server would have said that the statement took too long: nothing was heard at all.
                 self._connections.drop_idle()
             raise StoreTimeout("the feature store did not answer in time") from late
-        if error is not None and (ours := self._connections.reader.translated(error)) is not None:
+        if error is not None and (ours := self._connections.opener.translated(error)) is not None:
             if isinstance(ours, StoreUnavailable):
                 self._connections.drop_idle()
             raise ours from error

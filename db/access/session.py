@@ -6,13 +6,42 @@ here; what it may (memory, tablespaces, how durable a commit is) is not.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 #: The schema of everything that is ours in a database, where nobody names another.
 SCHEMA: Final = "hexbite"
 
-#: Whoever connects for the service, what is done is done as who may only read.
+#: Whoever connects for the service, what is done is done as who may only read, or only tell events.
 READER: Final = "hexbite_reader"
+TELLER: Final = "hexbite_teller"
+
+
+class Role(NamedTuple):
+    """What a session of the service steps down to.
+
+    ``refused`` and ``closed`` say what who connects may not do, and what the role itself may not; ``wanted`` are the
+    rights that it has to have, as SQL grants them, in a schema to be filled in.
+    """
+
+    name: str
+    refused: str
+    closed: str
+    wanted: str
+
+
+READS: Final = Role(
+    READER,
+    "the store's user may not read it",
+    "the store may not be read",
+    "SELECT ON {0}.feature_schemas, {0}.users, {0}.restaurants, {0}.user_states, {0}.arrival_states,"
+    " {0}.pending_events",
+)
+TELLS: Final = Role(
+    TELLER,
+    "the store's user may not tell it events",
+    "events may not be told to the store",
+    "EXECUTE ON FUNCTION {0}.tell_events",
+)
 
 _EVERYBODY: Final = {
     "client_encoding": "UTF8",
@@ -41,9 +70,9 @@ _EVERYBODY: Final = {
     "default_table_access_method": "heap",
 }
 
-# Each statement has one good plan, whatever its parameters are: planned once, and by indexes whatever the statistics
-# say. Compiling a 1 ms query costs more than it gives.
-_READS: Final = {
+# Each statement of the service has one good plan, whatever its parameters are: planned once, and by indexes whatever
+# the statistics say. Compiling a 1 ms query costs more than it gives.
+_SERVICE: Final = {
     "plan_cache_mode": "force_generic_plan",
     "enable_indexscan": "on",
     "enable_indexonlyscan": "on",
@@ -55,7 +84,6 @@ _READS: Final = {
     "jit": "off",
     # A worker that hangs between two statements may not hold a snapshot for ever.
     "idle_in_transaction_session_timeout": "60s",
-    "role": READER,
 }
 
 #: Settings that a server has from a version on: they cannot be asked for before it is known which one it is.
@@ -103,9 +131,10 @@ def command_settings(schema: str) -> dict[str, str]:
     return _EVERYBODY | {"search_path": quoted(schema)}
 
 
-def read_settings(schema: str, statement_timeout_ms: int) -> dict[str, str]:
+def service_settings(schema: str, statement_timeout_ms: int, role: Role = READS) -> dict[str, str]:
     """Settings of the service's sessions."""
-    return command_settings(schema) | _READS | {"statement_timeout": str(statement_timeout_ms)}
+    given = {"role": role.name, "statement_timeout": str(statement_timeout_ms)}
+    return command_settings(schema) | _SERVICE | given
 
 
 def to_options(settings: dict[str, str], before: str = "") -> str:

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import psycopg
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from data.folder.clicks import Unknown
 from data.folder.tables import MAX_REJECTED, Rejection, Table
@@ -19,6 +20,9 @@ from db.access.session import SCHEMA
 from db.loading.encode import HEADER, TRAILER, batch_to_records
 from db.statements import SQL
 from hexbite.console import Advance, progress
+from hexbite.counters.definitions import By
+from hexbite.counters.packing import states_to_bytes
+from hexbite.counters.states import Layout
 from hexbite.errors import FolderError, Problem
 from hexbite.features import FeatureSchema
 from hexbite.folder import RESTAURANTS, USERS
@@ -168,6 +172,8 @@ def _register(connection: psycopg.Connection[Any], schema: FeatureSchema) -> int
             "user_fills": list(schema.fills("user")),
             # A zone has none: a restaurant without one is not stored.
             "restaurant_fills": [*schema.fills("restaurant"), *([None] if schema.tells_local_time else [])],
+            "counters": Jsonb(schema.counters.to_json() if schema.counters else {}),
+            "empty_state": states_to_bytes(Layout.of(schema.counters, By.RESTAURANT).empty()),
         },
     ).fetchone()
     assert row is not None

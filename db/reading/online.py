@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
@@ -11,8 +12,11 @@ import numpy.typing as npt
 from db.access.connections import Connections
 from db.access.session import READER, hidden, quoted
 from db.reading.keys import Keys
+from db.reading.memory import NOT_MADE, Memory, MemoryForm
 from db.reading.spread import Spread
 from db.statements import SQL
+from hexbite.counters.definitions import By
+from hexbite.counters.states import Layout
 from hexbite.cover import Intervals
 from hexbite.errors import SchemaError, StoreMisconfigured
 from hexbite.features import FeatureSchema, Matrix
@@ -40,7 +44,8 @@ class Snapshot:
     ``restaurants`` ``(N,)`` records in no order, as they came: big-endian ``id`` int64, ``lat_deg`` and ``lng_deg``
     float64, ``features`` ``(S,)`` float32 as the schema's `stored_restaurant_names`, ``event_us`` int64. ``read_us`` is
     the store's own clock at the read; times are microseconds since 2000. ``known`` is how many candidates exist at all,
-    where that was asked.
+    where that was asked. Where the schema has counters, ``memory`` is what is remembered of the user, and the restaurants
+    have a ``state`` ``(C,)`` float64.
     """
 
     user: Matrix | None
@@ -48,6 +53,7 @@ class Snapshot:
     read_us: int = 0
     user_event_us: int | None = None
     known: int | None = None
+    memory: Memory | None = None
 
     def user_age_s(self) -> float | None:
         """Seconds since the user's event; None for an unknown user."""
@@ -74,10 +80,17 @@ class FeatureStore:
                 ("lat_deg", ">f8"),
                 ("lng_deg", ">f8"),
                 ("features", ">f4", (len(schema.stored_restaurant_names),)),
+                ("state", "<f8", (Layout.of(schema.counters, By.RESTAURANT).width,)),
                 ("event_us", ">i8"),
             ]
         )
+        # One statement: what is remembered of a person is of the same snapshot as all else.
+        more = f"\n UNION ALL\n{SQL['memory']}" if schema.counters else ""
+        self._statements = {name: SQL[name] + more for name in ("nearby", "candidates", "candidates_nearby")}
+        self._memory = MemoryForm(schema) if schema.counters else None
         self.spread = Spread(0, None)
+        #: When what belongs to places alone was last refreshed, as the last `check` found it.
+        self.refreshed_at: datetime | None = None
         self.keys = Keys(connections, self._fingerprint)
 
     async def check(self, connections: Connections | None = None) -> tuple[str, ...]:
@@ -85,10 +98,11 @@ class FeatureStore:
 
         Asks over other ``connections`` where some are given: those of the reads may all be busy. Also learns anew how
         restaurants are spread. Raises SchemaError where the schema is not registered, StoreMisconfigured where the
-        tables are not there or may not be read, StoreUnavailable or StoreTimeout where the store cannot tell.
+        tables are not there or may not be read, or where its counters' states are not made yet, StoreUnavailable or
+        StoreTimeout where the store cannot tell.
         """
         connections = connections or self.connections
-        schema = connections.reader.schema
+        schema = connections.opener.schema
         async with connections.lend() as connection:
             # First: what may not be seen is as if it were not there.
             _require_rights(await connection.fetchrow(SQL["rights"], schema), schema)
@@ -99,6 +113,9 @@ class FeatureStore:
                 f"the store has no features of the model's schema {self._fingerprint[:12]}; load the data "
                 "folder that the model was trained on: python -m db load DIR"
             )
+        if self._memory is not None and row["remembered_at"] is None:
+            raise StoreMisconfigured(NOT_MADE)
+        self.refreshed_at = row["remembered_at"]
         self.spread = Spread(*spread)
         return tuple(
             feature.name
@@ -138,20 +155,24 @@ class FeatureStore:
         known = None
         async with self.connections.lend() as connection:
             if count_known is None:
-                rows = await connection.fetch(SQL[statement], self._fingerprint, *arguments)
+                rows = await connection.fetch(self._statements[statement], self._fingerprint, *arguments)
             else:
                 # Two statements see one snapshot only inside a transaction that says so.
                 async with connection.transaction(isolation="repeatable_read", readonly=True):
-                    rows = await connection.fetch(SQL[statement], self._fingerprint, *arguments)
+                    rows = await connection.fetch(self._statements[statement], self._fingerprint, *arguments)
                     known = await connection.fetchval(SQL["known"], self._fingerprint, count_known)
-        return self._decode(rows, known)
+        snapshot = self._decode(rows, known)
+        if self._memory is None:
+            return snapshot
+        remembered = ((row[1], row[2]) for row in rows if row[0] is None and row[2] is not None)
+        return replace(snapshot, memory=self._memory.decode(arguments[0], remembered))
 
     def _decode(self, rows: list[Any], known: int | None) -> Snapshot:
         # The user's is the first row, but nothing says that it must be.
         user_row = next((row for row in rows if row[0] is not None), None)
         if user_row is None:
             raise SchemaError("the store has no features of the model's schema any more")
-        parts = [row[1] for row in rows if row[0] is None and row[1] is not None]
+        parts = [row[1] for row in rows if row[0] is None and row[2] is None and row[1] is not None]
         restaurants = np.frombuffer(b"".join(parts), dtype=self._packed)
         read_us = int.from_bytes(user_row[2][:8], "big", signed=True)
         if user_row[1] is None:

@@ -14,7 +14,7 @@ SELECT feature_schemas.schema_id,
  UNION ALL
 SELECT NULL,
        string_agg(
-           (SELECT coalesce(packed, pack_restaurant(restaurant_id, latitude, longitude, features))
+           (SELECT coalesce(packed, pack_restaurant(restaurant_id, latitude, longitude, features, state))
                    || timestamptz_send(event_ts)
               FROM restaurants
              WHERE schema_id = (SELECT schema_id FROM feature_schemas WHERE fingerprint = $1)

@@ -19,7 +19,7 @@ SELECT NULL,
        (SELECT string_agg(
                    coalesce(
                        near.packed,
-                       (SELECT pack_restaurant(wide.restaurant_id, wide.latitude, wide.longitude, wide.features)
+                       (SELECT pack_restaurant(wide.restaurant_id, wide.latitude, wide.longitude, wide.features, wide.state)
                           FROM restaurants AS wide
                          WHERE wide.schema_id = near.schema_id
                            AND wide.restaurant_id = near.restaurant_id))

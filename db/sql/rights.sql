@@ -9,4 +9,4 @@ SELECT (SELECT has_schema_privilege(oid, 'USAGE') FROM pg_catalog.pg_namespace W
        array_agg(relname::text ORDER BY relname) FILTER (WHERE row_security_active(pg_class.oid)) AS filtered
   FROM pg_catalog.pg_class
  WHERE relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1)
-   AND relname IN ('feature_schemas', 'users', 'restaurants')
+   AND relname IN ('feature_schemas', 'users', 'restaurants', 'user_states', 'arrival_states', 'pending_events')

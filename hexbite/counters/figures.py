@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from math import log
+from typing import Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from hexbite.counters.clocks import CLOCKS, Integers
+from hexbite.counters.clocks import CLOCKS, Slots
 from hexbite.counters.definitions import FARTHEST_DAYS, Counter, Counters, Figure
-from hexbite.counters.states import US_PER_DAY, Indices, Need, Values, fade, needs_of
+from hexbite.counters.states import NEVER, US_PER_DAY, Need, Values, needs_of
 from hexbite.features import Matrix
 
 # A share leans on an even spread as if that many events had shown it: one event says little about somebody's hours.
@@ -21,36 +24,89 @@ _HOURS_PER_DAY: Final = 24.0
 def features(
     counters: Counters,
     known: Mapping[Need, Values],
-    slots: Mapping[str, Integers],
-    at_us: Indices,
+    slots: Mapping[str, Slots],
+    at_us: npt.NDArray[np.number],
 ) -> Matrix:
-    """The counters' columns ``(N, K)`` float32 of N rows, each at its own moment ``at_us`` ``(N,)``.
+    """The counters' columns ``(N, K)`` float32 of N rows, as `Figures.of`, from the numbers ``(N,)`` by their need."""
+    figures = Figures(counters.counters)
+    return figures.of(np.array([known[need] for need in figures.needs]), slots, at_us)
 
-    ``known`` has by each need the number of every row ``(N,)``, of the row's own slot where there is a clock; ``slots``
-    by each clock the rows' slots ``(N,)``. Microseconds since 1970.
+
+class _Share(NamedTuple):
+    """A share at a place: of which need, and what leans on an even spread, by the slot of a clock."""
+
+    place: int
+    whole: int
+    clock: str | None
+    prior: Values
+
+
+class Figures:
+    """The arithmetic of K counters, those of one figure together: for few rows the calls take longer than the sums.
+
+    ``needs`` are what they are computed from, each once.
     """
-    columns = np.empty((len(at_us), len(counters.counters)), dtype=np.float32)
-    for place, counter in enumerate(counters.counters):
-        columns[:, place] = feature(counter, known, slots, at_us)
-    return columns
+
+    def __init__(self, counters: Iterable[Counter]) -> None:
+        counters = tuple(counters)
+        self.needs: Final = tuple(dict.fromkeys(need for counter in counters for need in needs_of(counter)))
+        # Those with a log behind the others, to take it at once, and those of one figure beside each other.
+        order = sorted(range(len(counters)), key=lambda place: (counters[place].log, counters[place].figure))
+        self._columns = np.argsort(order)
+        in_order = [counters[place] for place in order]
+        self._logs = sum(not counter.log for counter in in_order)
+        needs = [[self.needs.index(need) for need in needs_of(counter)] for counter in in_order]
+        self._first = np.array([first for first, *_ in needs], dtype=np.intp)
+        self._shares, self._decayed, self._since = [], [], []
+        for (figure, is_log), group in groupby(enumerate(in_order), lambda one: (one[1].figure, one[1].log)):
+            places = [place for place, _ in group]
+            at = slice(places[0], places[-1] + 1)
+            if figure is Figure.SHARE:
+                self._shares += [self._share(place, needs[place][1], in_order[place]) for place in places]
+            elif figure is Figure.DECAYED:
+                rates = [[_rate(in_order[place].half_life_days)] for place in places]
+                self._decayed.append((at, np.array([needs[place][1] for place in places]), np.array(rates)))
+            elif figure in (Figure.SINCE_LAST, Figure.SINCE_FIRST):
+                self._since.append((at, figure, _HOURS_PER_DAY if is_log else 1.0))
+
+    def _share(self, place: int, whole: int, counter: Counter) -> _Share:
+        spread = (0.0,) if counter.clock is None else CLOCKS[counter.clock]
+        return _Share(place, whole, counter.clock, _PRIOR_EVENTS * np.array(spread))
+
+    def of(self, known: Values, slots: Mapping[str, Slots], at_us: npt.NDArray[np.number] | float) -> Matrix:
+        """The columns ``(N, K)`` float32 of N rows, each at its own moment ``at_us`` ``(N,)``, or all at one.
+
+        ``known`` ``(M, N)`` has for each of the ``needs`` the number of every row, of the row's own slot where there is
+        a clock; ``slots`` by each clock the rows' slots ``(N,)``. Microseconds since 1970.
+        """
+        figures = known[self._first]
+        for place, whole, clock, prior in self._shares:
+            if clock is not None:
+                figures[place] += prior[slots[clock]]
+            figures[place] /= known[whole] + _PRIOR_EVENTS
+        for at, last, rates in self._decayed:
+            # Of what is yet to come, or told by a clock that goes ahead, all is left.
+            age_us = np.maximum(at_us - known[last], 0.0)
+            age_us *= rates
+            figures[at] *= np.exp(age_us, out=age_us)
+        for at, figure, unit in self._since:
+            since_us = figures[at]
+            if figure is Figure.SINCE_FIRST:
+                since_us[np.isposinf(since_us)] = NEVER
+            np.subtract(at_us, since_us, out=since_us)
+            since_us *= 1 / US_PER_DAY
+            np.maximum(since_us, 0.0, out=since_us)
+            np.minimum(since_us, FARTHEST_DAYS, out=since_us)
+            if unit != 1.0:
+                since_us *= unit
+        counted = figures[self._logs :]
+        counted += 1.0
+        told = figures.astype(np.float32)
+        np.log(told[self._logs :], out=told[self._logs :])  # of float32, which takes half as long
+        return told[self._columns].T
 
 
-def feature(counter: Counter, known: Mapping[Need, Values], slots: Mapping[str, Integers], at_us: Indices) -> Values:
-    """One counter's values; as `features`, and a need that is the same in every row may be ``(1,)``."""
-    needs = needs_of(counter)
-    figure = known[needs[0]]
-    match counter.figure:
-        case Figure.SHARE:
-            prior = 0.0 if counter.clock is None else np.array(CLOCKS[counter.clock])[slots[counter.clock]]
-            return np.asarray((figure + _PRIOR_EVENTS * prior) / (known[needs[1]] + _PRIOR_EVENTS))
-        case Figure.DECAYED:
-            figure = figure * fade(at_us - known[needs[1]], counter.half_life_days)
-        case Figure.SINCE_LAST | Figure.SINCE_FIRST:
-            # What never happened happened never: FIRST has it at +inf, LAST at -inf.
-            ago_us = np.where(np.isfinite(figure), at_us - figure, np.inf)
-            # Of an event yet to come, or by a clock that goes ahead, it is now.
-            days = np.clip(ago_us / US_PER_DAY, 0.0, FARTHEST_DAYS)
-            figure = days * _HOURS_PER_DAY if counter.log else days
-        case Figure.COUNT | Figure.DISTINCT:
-            pass
-    return np.log1p(figure) if counter.log else figure
+def _rate(half_life_days: float | None) -> float:
+    """What one is multiplied by in a microsecond, as an exponent of e."""
+    assert half_life_days is not None
+    return log(2) / (-half_life_days * US_PER_DAY)

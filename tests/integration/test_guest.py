@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from db import migrate
-from db.access.session import read_settings
+from db.access.session import service_settings
 from db.embedded import _binaries
 from db.loading.load import load
 from db.migrations import locks, plain_sql
@@ -66,7 +66,7 @@ HOSTILE = {
 
 
 def test_each_setting_of_ours_has_its_opposite() -> None:
-    assert read_settings("hexbite", 1).keys() - {"role"} == HOSTILE.keys() - {"transaction_timeout"}
+    assert service_settings("hexbite", 1).keys() - {"role"} == HOSTILE.keys() - {"transaction_timeout"}
 
 
 @pytest.fixture(scope="module")
@@ -314,7 +314,7 @@ def shop(server: str) -> Iterator[str]:
     run(shop, "REVOKE ALL ON SCHEMA public FROM PUBLIC", "REVOKE TEMPORARY ON DATABASE shop FROM PUBLIC")
     yield shop
     run(server, "DROP DATABASE shop WITH (FORCE)", *(f"DROP ROLE {name}" for name in people))
-    run(server, "DROP ROLE IF EXISTS hexbite_reader, hexbite_loader")
+    run(server, "DROP ROLE IF EXISTS hexbite_reader, hexbite_loader, hexbite_teller")
 
 
 def grant_that(refused: StoreError) -> str:
@@ -402,6 +402,10 @@ def test_a_schema_that_a_dba_has_made_is_taken_and_one_that_is_closed_is_named(s
     run(
         shop, "GRANT CREATE ON SCHEMA hexbite TO ann", "GRANT USAGE ON SCHEMA hexbite TO hexbite_reader, hexbite_loader"
     )
+    with pytest.raises(StoreError) as closed:
+        migrate.upgrade(owner)
+    assert grant_that(closed.value) == "GRANT USAGE ON SCHEMA hexbite TO hexbite_teller"
+    run(shop, "CREATE ROLE hexbite_teller", "GRANT hexbite_teller TO ann", grant_that(closed.value))
     migrate.upgrade(owner)
     assert one(owner, "SELECT to_regclass('hexbite.restaurants') IS NOT NULL")
 
@@ -413,11 +417,15 @@ async def test_rows_that_a_policy_hides_are_an_error_and_never_an_empty_answer(s
     run(shop, "GRANT hexbite_reader TO bea", "GRANT hexbite_loader TO cy")
     run(shop, "GRANT TEMPORARY ON DATABASE shop TO hexbite_loader")
     load(loader, write_town(tmp_path / "data"))
-    for table in ("feature_schemas", "users", "restaurants"):
+    memory = ("user_states", "arrival_states", "pending_events")
+    for table in ("feature_schemas", "users", "restaurants", *memory):
         run(shop, f"ALTER TABLE hexbite.{table} ENABLE ROW LEVEL SECURITY")
         for login in (reader, owner):
             with pytest.raises(StoreMisconfigured, match=r"row-level security.*DISABLE ROW LEVEL SECURITY"):
                 await read(login)
+        if table in memory:  # a load of a schema without counters has nothing to do with them
+            run(shop, f"ALTER TABLE hexbite.{table} DISABLE ROW LEVEL SECURITY")
+            continue
         with pytest.raises(StoreMisconfigured, match="row-level security"):
             load(loader, tmp_path / "data")
         run(shop, f"ALTER TABLE hexbite.{table} DISABLE ROW LEVEL SECURITY")

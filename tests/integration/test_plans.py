@@ -10,7 +10,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from db.access.session import read_settings
+from db.access.session import service_settings
 from db.migrate import upgrade
 from db.reading.online import _ids_to_bits
 from db.statements import SQL
@@ -63,7 +63,7 @@ def plan_of(
     with psycopg.connect(dsn) as connection:
         if not analysed:
             connection.execute("DELETE FROM pg_statistic WHERE starelid = 'restaurants'::regclass")
-        for name, value in read_settings("hexbite", 60_000).items():
+        for name, value in service_settings("hexbite", 60_000).items():
             connection.execute("SELECT set_config(%s, %s, false)", (name, value))
         connection.execute(f"SET plan_cache_mode = {plan_cache_mode}")
         connection.execute(f"PREPARE read ({kinds}) AS {sql}")

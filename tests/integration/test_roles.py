@@ -238,7 +238,7 @@ def test_a_temporary_table_does_not_lead_the_lent_function_astray(loader: str, u
 @contextmanager
 def without_roles(server: str) -> Iterator[None]:
     """As in a cluster that has never seen the roles, whatever is granted to them."""
-    names = ("hexbite_reader", "hexbite_loader")
+    names = ("hexbite_reader", "hexbite_loader", "hexbite_teller")
     run(server, *(f"ALTER ROLE {name} RENAME TO {name}_kept" for name in names))
     try:
         yield
@@ -274,6 +274,15 @@ def test_who_may_not_make_the_roles_is_told_what_a_dba_has_to_run(
                 f"A DBA has to run this first, in any database of the server: {missing})"
             )
             assert migrate.current(plain) == "0002"
+            run(server, then)
+        create, grant = "CREATE ROLE hexbite_teller NOLOGIN;", "GRANT hexbite_teller TO app_plain;"
+        for missing, then in ((f"{create} {grant}", create), (grant, grant)):
+            with pytest.raises(StoreError) as refused:
+                migrate.upgrade(plain)
+            assert str(refused.value).endswith(
+                f"A DBA has to run this first, in any database of the server: {missing})"
+            )
+            assert migrate.current(plain) == "0007"
             run(server, then)
         migrate.upgrade(plain)
         # Not the owner of the database: temporary tables stay everybody's, the loader's too.

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 import asyncpg
 
 from db.access.address import for_service
-from db.access.session import FILTER, NETWORK, READER, SINCE, hidden, may_not_connect, quoted, read_settings
+from db.access.session import FILTER, NETWORK, READS, SINCE, Role, hidden, may_not_connect, quoted, service_settings
 from hexbite.errors import StoreError, StoreMisconfigured, StoreTimeout, StoreUnavailable
 
 # The server ends a statement before the client stops waiting for it: a connection that is heard from stays sound.
@@ -68,25 +68,27 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]  # the library has 
         self.socket = transport.get_extra_info("socket")
 
 
-class Reader:
-    """Opens connections to ``dsn`` on the tables in ``schema``; a statement may take nine tenths of ``timeout_s``.
+class Opener:
+    """Opens connections to ``dsn`` on the tables in ``schema`` as a role; a statement may take nine tenths of
+    ``timeout_s``. Who writes is led to a server that can be written to, whatever the address asks for.
 
     Raises StoreMisconfigured where the address asks for what the driver cannot do.
     """
 
-    def __init__(self, dsn: str, schema: str, timeout_s: float) -> None:
+    def __init__(self, dsn: str, schema: str, timeout_s: float, role: Role = READS) -> None:
         parameters = for_service(dsn)
         self.schema = schema
+        self.role = role
         self._user = parameters["user"]
         self._database = parameters.get("dbname") or self._user
         most_s = float(parameters.get("connect_timeout") or 0)
         self._most_s = most_s if most_s > 0 else timeout_s
         self._hosts = _hosts(parameters)
         self._shuffles = parameters.get("load_balance_hosts") == "random"
-        self._wanted = parameters.get("target_session_attrs", "any")
+        self._wanted = parameters.get("target_session_attrs", "any") if role is READS else "read-write"
         self._network = NETWORK | {name: parameters[name] for name in NETWORK if name in parameters}
         application = parameters.get("application_name") or parameters.get("fallback_application_name") or _APPLICATION
-        settings = read_settings(schema, max(1, round(timeout_s * _STATEMENT_SHARE * 1_000)))
+        settings = service_settings(schema, max(1, round(timeout_s * _STATEMENT_SHARE * 1_000)), role)
         del settings["client_encoding"]  # the driver's own
         if options := parameters.get("options"):
             settings["options"] = options
@@ -135,14 +137,14 @@ class Reader:
                 return error
             case TimeoutError() | asyncpg.QueryCanceledError():
                 return StoreTimeout("the feature store did not answer in time")
-            case asyncpg.InvalidParameterValueError() if READER in str(error):
-                return StoreMisconfigured(f"the feature store has no role {READER}; run: python -m db upgrade")
+            case asyncpg.InvalidParameterValueError() if self.role.name in str(error):
+                return StoreMisconfigured(f"the feature store has no role {self.role.name}; run: python -m db upgrade")
             case asyncpg.InsufficientPrivilegeError() if error.server_source_function == FILTER:
-                return StoreMisconfigured(hidden(READER))
+                return StoreMisconfigured(hidden(self.role.name))
             case asyncpg.InsufficientPrivilegeError() if error.server_source_function == _STEP_DOWN:
                 return StoreMisconfigured(
-                    f"the store's user may not read it: {error}; run, as the store's owner: "
-                    f"GRANT {READER} TO {quoted(self._user)}"
+                    f"{self.role.refused}: {error}; run, as the store's owner: "
+                    f"GRANT {self.role.name} TO {quoted(self._user)}"
                 )
             case asyncpg.InsufficientPrivilegeError() if error.server_source_function == _LET_IN:
                 return StoreMisconfigured(may_not_connect(self._database, self._user))
@@ -150,11 +152,9 @@ class Reader:
                 # At the start of a session: a setting of the address, a password, a database that is not there.
                 return StoreMisconfigured(f"the feature store lets nobody in: {error}")
             case asyncpg.InsufficientPrivilegeError():
-                tables = ", ".join(
-                    f"{quoted(self.schema)}.{table}" for table in ("feature_schemas", "users", "restaurants")
-                )
+                wanted = self.role.wanted.format(quoted(self.schema))
                 return StoreMisconfigured(
-                    f"the store may not be read: {error}; run, as its owner: GRANT SELECT ON {tables} TO {READER}"
+                    f"{self.role.closed}: {error}; run, as its owner: GRANT {wanted} TO {self.role.name}"
                 )
             case (
                 asyncpg.UndefinedTableError()
