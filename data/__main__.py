@@ -172,7 +172,8 @@ def replay_visits(
     frozen: Annotated[bool, typer.Option("--frozen", help="Ask alone: nothing that happens is told.")] = False,
     limit: Annotated[int | None, typer.Option(help="So many visits, the first ones.", min=1)] = None,
     key: Annotated[
-        str | None, typer.Option(envvar="HEXBITE_KEY", help="To ask with, where the service has keys.", show_envvar=True)
+        str | None,
+        typer.Option(envvar="HEXBITE_KEY", help="To ask with, where keys are used.", show_envvar=True),
     ] = None,
     event_key: Annotated[
         str | None, typer.Option(envvar="HEXBITE_EVENT_KEY", help="To tell with.", show_envvar=True)

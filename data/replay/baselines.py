@@ -14,15 +14,15 @@ from hexbite.geo import EARTH_RADIUS_M, Ids, Metres, distances_m
 #: The rank of a place that is out of reach: past every other.
 OUT_OF_REACH: Final = 1 << 40
 
-#: Each of them by name; the last is put together by hand: log popularity, a unit less every 500 m, three for each e-fold
-#: of the person's own visits.
+#: Each of them by name; the last is put together by hand: log popularity, a unit less every 500 m, three for each e-fold of
+#: the person's own visits.
 BASELINES: Final = ("nearest", "most visited", "own history", "sum by hand")
 _METRES_PER_UNIT: Final = 500.0
 _OWN_WEIGHT: Final = 3.0
 
 
 class Found(NamedTuple):
-    """The visited place's rank by each of `BASELINES` ``(B,)``, how many are in reach, and whether the person knew it."""
+    """The visited place's rank by each of `BASELINES` ``(B,)``, how many are in reach, and whether it was new."""
 
     ranks: npt.NDArray[np.int64]
     in_reach: int

@@ -118,7 +118,10 @@ def _measures(ranks: npt.NDArray[np.int64]) -> Mapping[str, npt.NDArray[np.float
 def _percentiles(took_ms: Sequence[float] | npt.NDArray[np.float64]) -> dict[str, float]:
     if not len(took_ms):
         return {}
-    return {f"p{share}": float(value) for share, value in zip(_PERCENTILES, np.percentile(took_ms, _PERCENTILES), strict=True)}
+    return {
+        f"p{share}": float(value)
+        for share, value in zip(_PERCENTILES, np.percentile(took_ms, _PERCENTILES), strict=True)
+    }
 
 
 def _to_json(figure: Figure) -> dict[str, Any]:

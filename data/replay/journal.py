@@ -148,9 +148,7 @@ def _read_asks(folder: Path, requests: Requests, table: Table, limit: int | None
         raise DataError(f"holds no visit of a place that is in {RESTAURANTS}", path=folder / REQUESTS)
     frame = frame[rows]
     user_ids, _ = series_to_ids(frame["user_id"], requests.ids.user)
-    lats, lngs, max_dist_m = (
-        frame[name].cast(pl.Float64).to_numpy() for name in ("latitude", "longitude", "max_dist")
-    )
+    lats, lngs, max_dist_m = (frame[name].cast(pl.Float64).to_numpy() for name in ("latitude", "longitude", "max_dist"))
     users = _named(frame["user_id"])
     asks = Asks(users, user_ids, lats, lngs, max_dist_m, visited[rows].astype(np.int64), at_us[rows])
     return asks, int(np.count_nonzero(~known))
@@ -203,7 +201,5 @@ def _to_body(row: Mapping[str, Any]) -> dict[str, Any]:
     at = row[EVENT_TS].isoformat()
     # Of what happened: told once more, it is the same event.
     event_id = f"{row['user_id']} {row['event']} {row['restaurant_id']} {at}"
-    named = {"event_id": event_id, "event_ts": at} | {
-        name: row[name] for name in ("user_id", "restaurant_id", "event")
-    }
+    named = {"event_id": event_id, "event_ts": at} | {name: row[name] for name in ("user_id", "restaurant_id", "event")}
     return named | {name: row[name] for name in _MORE if row.get(name) is not None}

@@ -136,7 +136,9 @@ class Service:
     def _require_ok(self, answer: httpx.Response, route: str, option: str) -> None:
         if answer.status_code == httpx.codes.OK:
             return
-        hint = {401: f"; give the right key as {option}", 404: "; is it a service of Hexbite?"}.get(answer.status_code, "")
+        hint = {401: f"; give the right key as {option}", 404: "; is it a service of Hexbite?"}.get(
+            answer.status_code, ""
+        )
         raise ReplayError(f"{self._url}{route} answers {answer.status_code}: {_message(answer)}{hint}")
 
 
