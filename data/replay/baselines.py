@@ -14,8 +14,7 @@ from hexbite.geo import EARTH_RADIUS_M, Ids, Metres, distances_m
 #: The rank of a place that is out of reach: past every other.
 OUT_OF_REACH: Final = 1 << 40
 
-#: Each of them by name; the last is put together by hand: log popularity, a unit less every 500 m, three for each e-fold of
-#: the person's own visits.
+#: Each of them by name; the last is put together by hand: log popularity, less the distance in units, and own visits.
 BASELINES: Final = ("nearest", "most visited", "own history", "sum by hand")
 _METRES_PER_UNIT: Final = 500.0
 _OWN_WEIGHT: Final = 3.0

@@ -24,8 +24,8 @@ _SEED: Final = 0
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """N visits that were answered: whose ``(N,)``, the place's ``ranks`` by each of `RANKINGS` ``(1 + B, N)``, whether it
-    was new to the person ``(N,)``, how many were in reach ``(N,)``.
+    """N visits that were answered: whose ``(N,)``, the place's ``ranks`` by each of `RANKINGS` ``(1 + B, N)``, whether
+    it was new to the person ``(N,)``, how many were in reach ``(N,)``.
 
     ``unseen`` of them went to a place that is in reach and further down than an answer is long; ``truncated`` answers
     did not score all in reach. ``failed`` counts visits without an answer by the reason, ``left_out`` those of places
@@ -118,10 +118,7 @@ def _measures(ranks: npt.NDArray[np.int64]) -> Mapping[str, npt.NDArray[np.float
 def _percentiles(took_ms: Sequence[float] | npt.NDArray[np.float64]) -> dict[str, float]:
     if not len(took_ms):
         return {}
-    return {
-        f"p{share}": float(value)
-        for share, value in zip(_PERCENTILES, np.percentile(took_ms, _PERCENTILES), strict=True)
-    }
+    return {f"p{share}": float(np.percentile(took_ms, share)) for share in _PERCENTILES}
 
 
 def _to_json(figure: Figure) -> dict[str, Any]:

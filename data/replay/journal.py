@@ -18,7 +18,7 @@ from data.folder.clicks import find_places
 from data.folder.columns import NO_EVENT, series_to_event_us, series_to_ids
 from data.folder.files import File, Unreadable
 from data.folder.requests import MOMENTS, VISITED, Requests
-from data.folder.tables import MAX_REJECTED, Table
+from data.folder.tables import Table
 from data.folder.verdict import Verdict, judge, look
 from data.output import SOURCE
 from hexbite.counters.definitions import Counters
@@ -59,8 +59,8 @@ class Places(NamedTuple):
 
 
 class Happened(NamedTuple):
-    """M events in order ``(M,)``: as they are told, and as 64 bits who, the row of the place or -1, when, and whether it
-    is a visit: an event of a kind that makes a restaurant the previous one, or of any where none does.
+    """M events in order ``(M,)``: as they are told, and as 64 bits who, the row of the place or -1, when, and whether
+    each is a visit: of a kind that makes a restaurant the previous one, or of any where none does.
     """
 
     told: pl.DataFrame

@@ -32,7 +32,7 @@ def replay(folder: Path, service: Service, *, frozen: bool, limit: int | None) -
     """Ask for each visit what the service would rank, at its moment; then tell it, unless the past is ``frozen``.
 
     What happened before the split is taken to be in the store: `python -m db events DIR/events --before SPLIT`.
-    Raises ReplayError where the service cannot be asked or told, or knows what it is told already; and as `read_journal`.
+    Raises ReplayError where the service cannot be asked or told, or knows what it is told; and as `read_journal`.
     """
     journal = read_journal(folder, limit)
     asks, happened = journal.asks, journal.happened
@@ -116,9 +116,10 @@ def _tell(service: Service, journal: Journal, step: Step, folder: Path) -> int:
         return 0
     outcomes = service.tell(journal.happened.to_bodies(step.first, step.last))
     if outcomes["known"]:
+        right = f"python -m db events {folder / EVENTS} --before {us_to_text(journal.split_us)}"
         raise ReplayError(
-            f"the store knows {outcomes['known']:,} of the events that it is told now, and so may know what it is asked; "
-            f"replay into one that knows what came before: python -m db events {folder / EVENTS} --before {us_to_text(journal.split_us)}"
+            f"the store knew {outcomes['known']:,} of the events that it was told, and so may know what it is asked; "
+            f"replay into one that knows what came before alone: {right}"
         )
     return outcomes["taken"]
 

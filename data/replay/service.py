@@ -29,7 +29,7 @@ _AGAIN: Final = frozenset({429, 503, 504})
 _BOUNDS: Final = {
     "too_late": "HEXBITE_MAX_EVENT_AGE_S=none takes events of any age",
     "in_the_future": "HEXBITE_MAX_EVENT_AHEAD_S is how far events may be ahead of the service's clock",
-    "before_retention": "the events of that time were dropped by python -m db expire; replay into a store that has them",
+    "before_retention": "python -m db expire dropped the events of that time; replay into a store that has them",
 }
 
 
@@ -49,7 +49,7 @@ class Service:
 
     def __init__(self, url: str, *, key: str | None = None, event_key: str | None = None) -> None:
         self._url = url.rstrip("/")
-        self._keys = {"/recommend": key, "/events": event_key or key}
+        self._keys = {"/recommend": key, "/events": event_key}
         try:
             self._client = httpx.Client(base_url=self._url, timeout=_TIMEOUT_S)
         except (httpx.InvalidURL, ValueError) as error:
@@ -75,16 +75,19 @@ class Service:
             raise ReplayError(f"the service at {self._url} is not ready ({_message(answer)}); its log says why")
 
     def ask(self, body: dict[str, Any]) -> Answer | None:
-        """What ``/recommend`` answers; None where it does not, as a busy one may not. Raises ReplayError where a request
-        is refused, or where too many in a row go without an answer.
+        """What ``/recommend`` answers; None where it does not, as a busy one may not.
+
+        Raises ReplayError where a request is refused, or where too many in a row go without an answer.
         """
         started = time.monotonic()
         try:
             answer = self._post("/recommend", body)
         except httpx.HTTPError as error:
-            return self._unanswered_by(_said(error))
+            self._count_unanswered(_said(error))
+            return None
         if answer.status_code in _AGAIN and _code(answer) != "misconfigured":
-            return self._unanswered_by(f"{answer.status_code} {_code(answer)}")
+            self._count_unanswered(f"{answer.status_code} {_code(answer)}")
+            return None
         self._require_ok(answer, "/recommend", "--key")
         self.asked_s.append(time.monotonic() - started)
         self._unanswered = 0
@@ -93,8 +96,9 @@ class Service:
         return Answer(ids, "x-hexbite-truncated" in answer.headers, document)
 
     def tell(self, events: Sequence[dict[str, Any]]) -> Counter[str]:
-        """Tell events, in order and again until they are taken; how many came to what. Raises ReplayError where one is
-        refused, or where the service does not take them.
+        """Tell events, in order and again until they are taken; how many came to what.
+
+        Raises ReplayError where one is refused, or where the service does not take them.
         """
         outcomes: Counter[str] = Counter()
         for first in range(0, len(events), MOST_EVENTS):
@@ -127,7 +131,7 @@ class Service:
         key = self._keys[route]
         return self._client.post(route, json=body, headers={} if key is None else {"Authorization": f"Bearer {key}"})
 
-    def _unanswered_by(self, reason: str) -> None:
+    def _count_unanswered(self, reason: str) -> None:
         self.failed[reason] += 1
         self._unanswered += 1
         if self._unanswered >= _MOST_UNANSWERED:
@@ -136,9 +140,8 @@ class Service:
     def _require_ok(self, answer: httpx.Response, route: str, option: str) -> None:
         if answer.status_code == httpx.codes.OK:
             return
-        hint = {401: f"; give the right key as {option}", 404: "; is it a service of Hexbite?"}.get(
-            answer.status_code, ""
-        )
+        hints = {401: f"; give the right key as {option}", 404: "; is it a service of Hexbite?"}
+        hint = hints.get(answer.status_code, "")
         raise ReplayError(f"{self._url}{route} answers {answer.status_code}: {_message(answer)}{hint}")
 
 
