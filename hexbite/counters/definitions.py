@@ -158,17 +158,8 @@ class Counters:
 
     def definitions(self) -> list[dict[str, Any]]:
         """What the schema's fingerprint covers: every counter, without what is not set."""
-        # Plain text: what writes YAML knows no enumerations.
         return [
-<<<<<<< HEAD
-            {
-                key: str(value) if isinstance(value, StrEnum) else value
-                for key, value in asdict(counter).items()
-                if value is not None and value is not False
-            }
-=======
             {key: _plain(value) for key, value in asdict(counter).items() if value is not None and value is not False}
->>>>>>> past
             for counter in self.counters
         ]
 

@@ -19,11 +19,8 @@ from hexbite.errors import DataError
 from hexbite.features import DISTANCE_M, Matrix
 from hexbite.folder import TEST, TRAIN
 from hexbite.ranker import Ranker
-<<<<<<< HEAD
 from hexbite.rankings import Figure, bootstrap_mean, rank_to_hit, rank_to_ndcg
-=======
 from training.judging.counted import Counted
->>>>>>> past
 from training.judging.lists import Lists
 from training.judging.metrics import Auc, Means
 from training.judging.people import People
