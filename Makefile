@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock bench-load bench-log bench-synthetic bench-training bench-serving bench-prefilter bench-stages bench-ids task \
+.PHONY: help setup demo test check format lock bench-load bench-log bench-synthetic bench-training bench-serving bench-prefilter bench-stages bench-ids bench-visits task \
 	image up down logs load psql deploy containers audit faults fuzz bench-overload clean
 
 help: ## what there is
@@ -77,6 +77,9 @@ bench-stages: $(INSTALLED) ## where a request's time goes, with plots in docs/pe
 
 bench-ids: $(INSTALLED) ## requests a second with 1,000 text candidates, beside integers: three minutes
 	$(BIN)/python -m tests.benchmarks.bench_ids
+
+bench-visits: $(INSTALLED) ## a drawn past learned, beside the best possible ranking of it: three minutes
+	$(BIN)/python -m tests.benchmarks.bench_visits
 
 audit: $(INSTALLED) ## known vulnerabilities of the pinned dependencies, where PyPI tells
 	$(BIN)/python ops/audit.py

@@ -38,7 +38,8 @@ TEST_SHARE: Final = 0.15
 #: The cuts of the rankings.
 CUTS: Final = (1, 5, 10)
 
-_SQUARES: Final = 12
+# A square has about so many places around it.
+_PLACES_PER_SQUARE: Final = 40
 _SQUARE_SPREAD_M: Final = 2_500.0
 _SPREAD_M: Final = 700.0
 _STROLL_M: Final = 400.0
@@ -169,7 +170,7 @@ def write_visits(folder: Path, sizes: Sizes, *, seed: int) -> dict[str, Any]:
     start_us = int(datetime.combine(sizes.until, datetime.min.time(), UTC).timestamp() * 1e6) - sizes.days * _US_PER_DAY
     split = sizes.until - timedelta(days=sizes.test_days)
     with whole_folder(folder) as partial:
-        squares = around(np.random.default_rng([seed, _PLACES, 1]), np.array([CENTRE] * _SQUARES), _SQUARE_SPREAD_M)
+        squares = _draw_squares(sizes, seed)
         people, places = _draw_people(sizes, squares, seed), _draw_places(sizes, squares, seed)
         with progress("drawing visits", sizes.visits, "visits") as advance:
             visits = _draw_visits(sizes, people, places, start_us, seed, advance)
@@ -202,16 +203,21 @@ def best_figures(ranks: npt.NDArray[np.int64], is_new: npt.NDArray[np.bool_]) ->
     return found
 
 
+def _draw_squares(sizes: Sizes, seed: int) -> Degrees:
+    count = -(-sizes.places // _PLACES_PER_SQUARE)
+    return around(np.random.default_rng([seed, _PLACES, 1]), np.array([CENTRE] * count), _SQUARE_SPREAD_M)
+
+
 def _draw_people(sizes: Sizes, squares: Degrees, seed: int) -> _People:
     draws, count = np.random.default_rng([seed, _PEOPLE]), sizes.people
     often = draws.gamma(1.5, 1.0, count)
-    homes = around(draws, squares[draws.integers(_SQUARES, size=count)], _SPREAD_M)
+    homes = around(draws, squares[draws.integers(len(squares), size=count)], _SPREAD_M)
     return _People(draws.integers(len(_SEGMENTS), size=count), often / often.sum(), homes)
 
 
 def _draw_places(sizes: Sizes, squares: Degrees, seed: int) -> _Places:
     draws, count = np.random.default_rng([seed, _PLACES]), sizes.places
-    lats_deg, lngs_deg = around(draws, squares[draws.integers(_SQUARES, size=count)], _SPREAD_M).T
+    lats_deg, lngs_deg = around(draws, squares[draws.integers(len(squares), size=count)], _SPREAD_M).T
     day = draws.uniform(0, sizes.days, (2, count))
     return _Places(
         lats_deg,

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import bench_ids, bench_log
+from data.visits import Sizes
+from tests.benchmarks import bench_ids, bench_log, bench_visits
 from tests.benchmarks.bench_prefilter import Effort, measure
 from tests.benchmarks.prefilter_peers import debian_redis
 
@@ -61,3 +62,13 @@ def test_an_import_is_timed_beside_the_same_joins_in_duckdb_which_finds_the_same
     told = dict(zip(figures[::2], map(float, figures[1::2]), strict=True))
     assert told["events"] > 19_000
     assert min(told.values()) > 0
+
+
+@pytest.mark.slow
+def test_a_drawn_past_is_learned_nearly_as_well_as_it_can_be(tmp_path: Path) -> None:
+    figures = bench_visits.measure(Sizes(people=100, places=120, visits=8_000, days=60), tmp_path).split()
+    told = dict(zip(figures[::2], map(float, figures[1::2]), strict=True))
+    assert told["visits"] > 1_000
+    # Less is to be learned from than at full size, where it is 0.02.
+    assert told["lost_hit@10"] < 0.05
+    assert told["hit@10"] > max(told["most_visited_hit@10"], told["nearest_hit@10"]) + 0.1
