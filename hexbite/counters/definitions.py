@@ -159,7 +159,7 @@ class Counters:
     def definitions(self) -> list[dict[str, Any]]:
         """What the schema's fingerprint covers: every counter, without what is not set."""
         return [
-            {key: value for key, value in asdict(counter).items() if value is not None and value is not False}
+            {key: _plain(value) for key, value in asdict(counter).items() if value is not None and value is not False}
             for counter in self.counters
         ]
 
@@ -178,6 +178,13 @@ class Counters:
         if isinstance(lag_s, bool) or not isinstance(lag_s, int | float):
             raise SchemaError('"counters": "lag_s" is a number of seconds')
         return cls(tuple(map(counter_from_json, features)), float(lag_s))
+
+
+def _plain(value: Any) -> Any:
+    """As JSON and YAML have it."""
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, StrEnum) else value
 
 
 def counter_from_json(entry: Any) -> Counter:
