@@ -202,7 +202,10 @@ def test_nothing_of_its_own_moment_or_later_changes_a_row(told: list[Told], late
         other = before + [event for event in later if event.hours >= one.hours]
         found, changed = (
             Past(EVERY, _past_events(events), _IDS).rows(
-                rows.user[[row]], rows.restaurant[[row]], rows.time_us[[row]], {k: v[[row]] for k, v in rows.slots.items()}
+                rows.user[[row]],
+                rows.restaurant[[row]],
+                rows.time_us[[row]],
+                {k: v[[row]] for k, v in rows.slots.items()},
             )
             for events in (told, other)
         )
