@@ -11,6 +11,9 @@ REQUESTS: Final = "requests.parquet"
 TRAIN: Final = "train"
 TEST: Final = "test"
 
+#: What people did, of the whole log: what counters count.
+EVENTS: Final = "events"
+
 USER_KEYS: Final = ("user_id",)
 RESTAURANT_KEYS: Final = ("restaurant_id", "latitude", "longitude")
 CLICK_KEYS: Final = ("user_id", "restaurant_id", "click")

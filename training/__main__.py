@@ -137,7 +137,8 @@ def _print_evaluation(tag: str, figures: Evaluation) -> None:
     print(f"{figures.list_count:,} lists of one person's test rows, some clicked and some not")
     _print_rankings(figures.lists)
     if figures.ranking:
-        print(f"{figures.visits:,} visits, {figures.places_in_reach:,.0f} places in reach on average")
+        new = f", {figures.new_places:,} of them to places new to the person" if figures.new_places else ""
+        print(f"{figures.visits:,} visits{new}, {figures.places_in_reach:,.0f} places in reach on average")
         _print_rankings(figures.ranking)
     beaten_by = figures.beaten_by()
     if beaten_by:

@@ -25,7 +25,7 @@ _log = logging.getLogger("bentoml.hexbite")
 
 
 def refresh_interval_s(lag_s: float, settings: Settings) -> float | None:
-    """Every how many seconds what is known of places is refreshed, where a model was trained with a lag; None: never."""
+    """Every how many seconds what is known of places is refreshed, of a model trained with a lag; None for never."""
     if settings.refresh_s == "off":
         return None
     return lag_s if settings.refresh_s is None else settings.refresh_s

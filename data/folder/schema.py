@@ -76,7 +76,7 @@ def _read(path: Path, problems: list[Problem]) -> FeatureSchema | None:
     except (ValueError, SchemaError, RecursionError) as error:
         problems.append(Problem(SCHEMA, "", str(error)))
         return None
-    unknowable = [name for name in schema.names("context") if name not in CONTEXT]
+    unknowable = [name for name in (feature.name for feature in schema.requested) if name not in CONTEXT]
     problems += [Problem(SCHEMA, name, _NO_REQUEST) for name in unknowable]
     return None if unknowable else schema
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from data.folder.clicks import ClickReader, Tally, Unknown, click_columns
 from data.folder.columns import Holding, wrong_type
+from data.folder.events import Events
 from data.folder.files import File, Unreadable, find, open_files
 from data.folder.requests import Requests
 from data.folder.schema import Resolved, resolve
@@ -16,7 +17,8 @@ from data.folder.tables import MAX_REJECTED, Known, Table
 from hexbite.console import progress
 from hexbite.errors import DataError, FolderError, Problem, SchemaError
 from hexbite.features import FeatureSchema
-from hexbite.folder import REQUESTS, RESTAURANTS, SCHEMA, TEST, TRAIN, USERS
+from hexbite.folder import EVENTS, REQUESTS, RESTAURANTS, SCHEMA, TEST, TRAIN, USERS
+from hexbite.ids import IdKinds
 
 _NAMES: Final = (USERS, RESTAURANTS, TRAIN, TEST, REQUESTS)
 
@@ -51,6 +53,7 @@ class Verdict:
     clicks: dict[str, ClickReader] = field(default_factory=dict)
     tallies: dict[str, Tally] = field(default_factory=dict)
     requests: Requests | None = None
+    events: Events | None = None
     problems: list[Problem] = field(default_factory=list)
 
     def refuse(self) -> None:
@@ -66,28 +69,37 @@ def look(folder: Path, *, wanted: Collection[str] = (USERS, RESTAURANTS)) -> Con
     """
     if not folder.is_dir():
         raise DataError("is no folder", path=folder)
-    problems: list[Problem] = []
-    files: dict[str, list[File]] = {}
-    left_alone: list[Path] = []
-    empty_files = 0
+    contents = Contents(folder, {}, Resolved(None, IdKinds(), is_told=False), [], 0, [])
     for name in _NAMES:
-        missed = len(problems)
-        found = find(folder, name, problems)
-        left_alone += found.left_alone
-        opened = open_files(folder, found.paths, problems)
-        # What holds no row has often no types either, and does no harm beside others.
-        files[name] = [file for file in opened if file.rows]
-        empty_files += len(opened) - len(files[name])
-        # No request at all asks for nothing, and is none.
-        if name != REQUESTS and opened and not files[name] and len(opened) == len(found.paths):
-            only = opened[0].name if len(opened) == 1 else name
-            problems.append(Problem(only, "", "holds no rows"))
-        if not found.paths and name in wanted and len(problems) == missed:
-            problems.append(Problem(name, "", "no parquet file in it" if name in (TRAIN, TEST) else "no such file"))
+        _open(contents, name, is_wanted=name in wanted)
     if len({USERS, RESTAURANTS} & set(wanted)) == 1 and not (folder / SCHEMA).exists():
-        problems.append(Problem(SCHEMA, "", "no such file; one table alone does not tell its schema, put it beside"))
-    resolved = resolve(folder, files[USERS], files[RESTAURANTS], files[TRAIN], problems)
-    return Contents(folder, files, resolved, left_alone, empty_files, problems)
+        contents.problems.append(
+            Problem(SCHEMA, "", "no such file; one table alone does not tell its schema, put it beside")
+        )
+    files = contents.files
+    contents.resolved = resolve(folder, files[USERS], files[RESTAURANTS], files[TRAIN], contents.problems)
+    # Where nothing is counted a folder of that name is somebody's own.
+    if contents.schema is not None and contents.schema.counters:
+        _open(contents, EVENTS, is_wanted=EVENTS in wanted)
+    return contents
+
+
+def _open(contents: Contents, name: str, *, is_wanted: bool) -> None:
+    """Add the files of a table or split to a folder's contents."""
+    problems, missed = contents.problems, len(contents.problems)
+    found = find(contents.folder, name, problems)
+    contents.left_alone += found.left_alone
+    opened = open_files(contents.folder, found.paths, problems)
+    # What holds no row has often no types either, and does no harm beside others.
+    files = contents.files[name] = [file for file in opened if file.rows]
+    contents.empty_files += len(opened) - len(files)
+    # No request at all asks for nothing, and is none.
+    if name != REQUESTS and opened and not files and len(opened) == len(found.paths):
+        only = opened[0].name if len(opened) == 1 else name
+        problems.append(Problem(only, "", "holds no rows"))
+    if not found.paths and is_wanted and len(problems) == missed:
+        is_folder = name in (TRAIN, TEST, EVENTS)
+        problems.append(Problem(name, "", "no parquet file in it" if is_folder else "no such file"))
 
 
 def judge(
@@ -116,7 +128,7 @@ def judge(
     verdict.restaurants = _judge_table(restaurants, max_rejected, verdict.problems)
     known = _known(verdict.users), _known(verdict.restaurants)
     context = schema.context if schema else ()
-    of_place: dict[str, list[Problem]] = {TRAIN: [], TEST: [], REQUESTS: []}
+    of_place: dict[str, list[Problem]] = {TRAIN: [], TEST: [], REQUESTS: [], EVENTS: []}
     for split in (TRAIN, TEST):
         files = contents.files[split]
         sound = _sound(files, click_columns(ids, context), of_place[split])
@@ -126,6 +138,8 @@ def judge(
     if requests.files:
         verdict.requests = requests
         of_place[REQUESTS] += requests.judge()
+    if schema is not None and schema.counters:
+        verdict.events = _judge_events(contents.files[EVENTS], schema, of_place[EVENTS])
     for split in (TEST, TRAIN):
         if split == TRAIN and defer_train and not (verdict.problems or any(of_place.values())):
             continue
@@ -157,6 +171,13 @@ def _judge_table(table: Table, max_rejected: float, problems: list[Problem]) -> 
     with progress(f"looking through {table.name}", table.rows) as advance:
         problems += table.judge(max_rejected, advance)
     return table if table.known is not None else None
+
+
+def _judge_events(files: Sequence[File], schema: FeatureSchema, problems: list[Problem]) -> Events | None:
+    events = Events(files, schema.ids, schema.counters)
+    events = replace(events, files=_sound(files, events.columns, problems))
+    problems += events.judge()
+    return events if events.files else None
 
 
 def _known(table: Table | None) -> Known | None:

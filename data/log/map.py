@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
+from data.log.counted import VISIT, Counted
+from data.log.values import STRICT, Kinds, Text
 from data.sources import Source
+from hexbite.counters.definitions import Counters
 from hexbite.ids import IdKind
 
 #: The farthest that a request may ask for, metres, as in the service.
@@ -18,26 +21,6 @@ NULLS: Final = ("", "NULL", "null", "\\N", "None", "NaN", "nan", "N/A")
 
 Unit = Literal["s", "ms", "us", "ns"]
 
-_STRICT: Final = ConfigDict(extra="forbid", frozen=True)
-
-
-def _to_text(value: Any) -> Any:
-    """What a value is called in a file: a TOML true is the text ``true``, a 1 and a 1.0 the text ``1``."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value) if isinstance(value, int | float) else value
-
-
-def _to_list(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else [value]
-
-
-Text = Annotated[str, BeforeValidator(_to_text)]
-Kinds = Annotated[tuple[Text, ...], BeforeValidator(_to_list)]
-
-
 class Clock(BaseModel):
     """How the times of a column are written.
 
@@ -45,7 +28,7 @@ class Clock(BaseModel):
     that tell no offset (UTC where it is absent).
     """
 
-    model_config = _STRICT
+    model_config = STRICT
     unit: Unit | None = None
     format: str | None = None
     zone: str | None = None
@@ -217,12 +200,14 @@ class Events(Source, Clock):
 class Split(BaseModel):
     """``test``: the share of the choices that come last; or ``at``, the time from which on lists are test lists.
 
-    Of a log without times ``test`` is the share of the lists, drawn by a hash of each list's key and the seed.
+    ``history`` is the share of the other choices, the earliest, that tables of history are made of: train lists come
+    after them. Of a log without times both are shares of the lists, drawn by a hash of each list's key and the seed.
     """
 
-    model_config = _STRICT
+    model_config = STRICT
     test: float = Field(default=0.2, gt=0, lt=1)
     at: datetime | None = None
+    history: float = Field(default=0.5, gt=0, lt=1)
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> Self:
@@ -245,7 +230,7 @@ class Lists(BaseModel):
     many hours before. ``unchosen``: whether lists that nothing was chosen from are kept.
     """
 
-    model_config = _STRICT
+    model_config = STRICT
     join_h: float = Field(default=24.0, gt=0, le=8_760)
     unchosen: Literal["keep", "leave out"] = "leave out"
 
@@ -253,22 +238,22 @@ class Lists(BaseModel):
 class Standing(BaseModel):
     """For ``max_age_h`` hours a choice tells where the person stands."""
 
-    model_config = _STRICT
+    model_config = STRICT
     max_age_h: float = Field(default=24.0, gt=0, le=8_760)
 
 
 class Negatives(BaseModel):
     """Of a log that knows only what was chosen: up to ``count`` others within ``radius_m`` are drawn for each."""
 
-    model_config = _STRICT
+    model_config = STRICT
     count: int = Field(default=20, ge=1, le=1_000)
     radius_m: int = Field(default=2_000, ge=1, le=MAX_RADIUS_M)
 
 
 class Map(BaseModel):
-    """All of it. ``history`` adds what is known from the choices before the split (docs/features.md)."""
+    """All of it. ``history`` adds what is known from the earliest choices (docs/features.md)."""
 
-    model_config = _STRICT
+    model_config = STRICT
     users: Users | None = None
     restaurants: Restaurants | None = None
     events: Events
@@ -277,6 +262,7 @@ class Map(BaseModel):
     standing: Standing = Standing()
     negatives: Negatives = Negatives()
     history: bool = False
+    counters: Counted | None = None
     seed: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
@@ -295,7 +281,17 @@ class Map(BaseModel):
                 )
         if self.events.time is None:
             self._needs_no_time()
+        others = sorted(set(self.counted.kinds) - {VISIT})
+        if others and self.events.kind is None:
+            raise ValueError(
+                f"[counters] counts {', '.join(others)}, and [events] names no kind: of such a log each choice is a {VISIT}"
+            )
         return self
+
+    @property
+    def counted(self) -> Counters:
+        """What is counted; nothing without a table of counters."""
+        return Counters() if self.counters is None else self.counters.counters
 
     def _needs_no_time(self) -> None:
         """Raise ValueError where the map wants what only times can tell."""
@@ -303,6 +299,7 @@ class Map(BaseModel):
             "[split] at": self.split.at is not None,
             "[lists] join_h": "join_h" in self.lists.model_fields_set,
             "[standing] max_age_h": "max_age_h" in self.standing.model_fields_set,
+            "[counters]": self.counters is not None,
         }
         for key, is_said in wanted.items():
             if is_said:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
+from data.log.counted import Counted
 from data.log.map import Events, Lists, Map, Negatives, Restaurants, Split, Standing, Users
 from data.sources import Source
 from hexbite.errors import DataError
@@ -98,6 +99,7 @@ def _near(names: list[str]) -> str:
         "lists": Lists,
         "standing": Standing,
         "negatives": Negatives,
+        "counters": Counted,
     }
     model = Map if len(names) == 1 else models.get(names[0]) if len(names) == 2 else None
     keys = list(model.model_fields) if model is not None else _FEATURE_KEYS

@@ -22,27 +22,29 @@ class Outcome(IntEnum):
     NO_TIME = 3
     UNKNOWN_KIND = 4
     IGNORED_KIND = 5
-    NO_CHOSEN = 6
-    FAR_TIME = 7
-    USER_WITHOUT_ROW = 8
-    RESTAURANT_WITHOUT_ROW = 9
-    RESTAURANT_WITHOUT_PLACE = 10
-    USER_WITHOUT_HISTORY = 11
-    RESTAURANT_WITHOUT_HISTORY = 12
-    REPEATED = 13
-    SHOWN_TWICE = 14
-    SINGLE = 15
-    UNCHOSEN = 16
-    NOT_SHOWN = 17
-    CHOSEN_AGAIN = 18
-    CHOSEN_IN_SINGLE = 19
-    STANDING_UNKNOWN = 20
-    STAYED = 21
-    OUT_OF_REACH = 22
-    CHOICE = 23
-    CHOICE_BEFORE_SHOWN = 24
-    TRAIN = 25
-    TEST = 26
+    COUNTED_KIND = 6
+    NO_CHOSEN = 7
+    FAR_TIME = 8
+    USER_WITHOUT_ROW = 9
+    RESTAURANT_WITHOUT_ROW = 10
+    RESTAURANT_WITHOUT_PLACE = 11
+    USER_WITHOUT_HISTORY = 12
+    RESTAURANT_WITHOUT_HISTORY = 13
+    REPEATED = 14
+    SHOWN_TWICE = 15
+    SINGLE = 16
+    UNCHOSEN = 17
+    NOT_SHOWN = 18
+    CHOSEN_AGAIN = 19
+    CHOSEN_IN_SINGLE = 20
+    STANDING_UNKNOWN = 21
+    STAYED = 22
+    OUT_OF_REACH = 23
+    CHOICE = 24
+    CHOICE_BEFORE_SHOWN = 25
+    HISTORY = 26
+    TRAIN = 27
+    TEST = 28
 
 
 WORDS: Final = {
@@ -51,6 +53,7 @@ WORDS: Final = {
     Outcome.NO_TIME: "null or unparsable times",
     Outcome.UNKNOWN_KIND: "of a kind that the map does not name",
     Outcome.IGNORED_KIND: "of a kind that the map ignores",
+    Outcome.COUNTED_KIND: "of a kind that is counted alone",
     Outcome.NO_CHOSEN: "that say neither chosen nor not",
     Outcome.FAR_TIME: "at a time far from all others",
     Outcome.USER_WITHOUT_ROW: "of a user without a row",
@@ -70,6 +73,7 @@ WORDS: Final = {
     Outcome.OUT_OF_REACH: "choices farther than radius_m",
     Outcome.CHOICE: "choices of what was shown",
     Outcome.CHOICE_BEFORE_SHOWN: "choices earlier than what was shown",
+    Outcome.HISTORY: "history",
     Outcome.TRAIN: "train",
     Outcome.TEST: "test",
 }

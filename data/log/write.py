@@ -23,11 +23,12 @@ from data.log.reading.events import Log, read_log
 from data.log.reading.sides import Sides, read_sides
 from data.log.rows.choices import Reach, draw_lists, find_visits
 from data.log.rows.clicks import ClickWriter
+from data.log.rows.counts import Counts, sort_events, write_events
 from data.log.rows.lists import make_lists
 from data.log.rows.places import make_world
 from data.log.rows.requests import make_requests
 from data.log.rows.world import World
-from data.log.rules import Tally
+from data.log.rules import Outcome, Tally
 from data.output import SOURCE, whole_folder, write_json, write_schema, write_table
 from hexbite.console import progress
 from hexbite.errors import DataError
@@ -67,7 +68,8 @@ def write_log(
             }
         log = read_log(asked, sheets["events"], users, restaurants, tally, scratch / "buckets")
         world, before, zones = make_world(asked, log, users, restaurants)
-        writer = ClickWriter(partial, users, restaurants, world)
+        counts = _count(log, world, partial)
+        writer = ClickWriter(partial, users, restaurants, world, counts)
         clicks, requests = _write_clicks(log, world, before, writer, tally, path)
         with progress("making features"):
             history = _make_history(world, before, clicks, len(users)) if asked.history else None
@@ -105,6 +107,16 @@ def _scratch(folder: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _count(log: Log, world: World, folder: Path) -> Counts | None:
+    """What tells rows the counters of the map, whose events are written; None where it has none."""
+    if log.told is None:
+        return None
+    with progress("counting events"):
+        told = sort_events(log.told, log.buckets.each)
+        write_events(told, world, folder)
+        return Counts(told, world)
+
+
 def _write_clicks(
     log: Log, world: World, before: pl.DataFrame, writer: ClickWriter, tally: Tally, path: Path
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -126,14 +138,16 @@ def _write_clicks(
                 visits.append(found)
                 advance(rows)
     if visits:
-        popularity = np.bincount(before["restaurant"].to_numpy(), minlength=len(world.lats)).astype(np.float64)
+        known = before.filter("is_known") if world.asked.history else before
+        popularity = np.bincount(known["restaurant"].to_numpy(), minlength=len(world.lats)).astype(np.float64)
         reach = Reach(world, popularity)
         every = pl.concat(visits).sort("user", "time", "restaurant")
-        for name, is_so in ((TRAIN, ~pl.col("is_test")), (TEST, pl.col("is_test"))):
-            listed = draw_lists(every.filter(is_so), name, reach, world)
+        for name, part in ((TRAIN, Outcome.TRAIN), (TEST, Outcome.TEST)):
+            listed = draw_lists(every.filter(pl.col("part") == part), part, reach, world)
             tally.note(f"{name} lists", len(listed.requests))
             writer.add(listed)
-            (clicks if name == TRAIN else requests).append(listed.clicks if name == TRAIN else listed.requests)
+        clicks.append(every.filter(pl.col("part") != Outcome.TEST).select("user", DISTANCE_M, "part"))
+        requests.append(listed.requests)
     writer.close()
     if ids:
         all_ids = np.sort(np.concatenate(ids))
@@ -169,10 +183,11 @@ def _ahead(make: Callable[[_In], _Out], items: Iterable[_In]) -> Iterator[_Out]:
 
 
 def _make_history(world: World, before: pl.DataFrame, clicks: pl.DataFrame, users: int) -> Tables:
-    known = clicks.filter(pl.col(DISTANCE_M).is_not_null())
+    known = clicks.filter(pl.col(DISTANCE_M).is_not_null(), pl.col("part") == Outcome.HISTORY)
+    before = before.filter("is_known")
     placed = before.filter(pl.Series(world.restaurant_has_row[before["restaurant"].to_numpy()]))
     return make_tables(
-        placed, known, world.lats, world.lngs, users=users, split_us=world.split.at_us, seed=world.asked.seed
+        placed, known, world.lats, world.lngs, users=users, split_us=world.split.history_us, seed=world.asked.seed
     )
 
 
@@ -214,6 +229,7 @@ def _write_tables(
         IdKinds(users.kind, restaurants.kind),
         distance_fill=fill,
         is_timed=asked.events.time is not None,
+        counters=asked.counted,
     )
     if earlier is not None:
         earlier.check_schema(schema)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from hexbite.counters.clocks import CLOCKS
+from hexbite.counters.clocks import CLOCKS, Integers
 from hexbite.counters.definitions import By, Counters
 from hexbite.counters.figures import features
 from hexbite.counters.previous import PREVIOUS_US, previous_events
 from hexbite.counters.states import NEVER, Indices, Need, Stat, Values, fade, needs_of
 from hexbite.features import Matrix
-
-Integers = npt.NDArray[np.integer[Any]]
 
 _US_PER_S: Final = 1e6
 
@@ -115,7 +113,7 @@ class Past:
         rows = self._counting(events, kinds)
         user, restaurant, came_from = events.user[rows], events.restaurant[rows], None
         if by is By.PREVIOUS:
-            before = previous_events(user, self._ids[restaurant], events.time_us[rows])
+            before = previous_events(user.astype(np.int64), self._ids[restaurant], events.time_us[rows])
             came_from = np.where(before < 0, -1, restaurant[before])
         group = self._group(by, user, restaurant, came_from)
         if clock is not None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from data.log.features.names import Names, text_to_name
 from data.log.mapfile import read_map
-from data.log.rows.clock import Clock
+from hexbite.clock import Clock
 from data.log.write import write_log
 from hexbite.errors import DataError
 from hexbite.features import RESERVED, FeatureSchema

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.log.map import Map
-from data.log.rows.clock import Clock
+from hexbite.clock import Clock
 from data.log.rows.lists import make_lists
 from data.log.rows.split import Split
 from data.log.rows.world import World

@@ -19,6 +19,7 @@ from hexbite.errors import DataError
 from hexbite.features import DISTANCE_M, Matrix
 from hexbite.folder import TEST, TRAIN
 from hexbite.ranker import Ranker
+from training.judging.counted import Counted
 from training.judging.lists import Lists
 from training.judging.metrics import Auc, Figure, Means, bootstrap_mean, rank_to_hit, rank_to_ndcg
 from training.judging.people import People
@@ -55,7 +56,7 @@ class Evaluation:
 
     ``means`` are log loss, accuracy and calibration error of the ``model`` and of a ``constant`` score, the click rate.
     ``lists`` (of clicks) and ``ranking`` (of visits) go by ranking and metric; ``ranking`` is empty where no visits
-    are known.
+    are known. ``new_places`` are visits where the person had not been before, as far as the folder's events tell.
     """
 
     rows: int
@@ -66,6 +67,7 @@ class Evaluation:
     lists: dict[str, dict[str, Figure]]
     list_count: int
     visits: int
+    new_places: int
     places_in_reach: float
     ranking: dict[str, dict[str, Figure]]
 
@@ -92,7 +94,7 @@ class Evaluation:
         """
         clicks = {name: getattr(self, name) for name in ("rows", "left_out", "click_rate")}
         clicks |= {"means": self.means, "auc": self.auc}
-        visits = {"visits": self.visits, "places_in_reach": self.places_in_reach}
+        visits = {"visits": self.visits, "new_places": self.new_places, "places_in_reach": self.places_in_reach}
         lists = {"lists": self.list_count}
         document: dict[str, Any] = _named(
             {"clicks": clicks, "lists": lists | self.lists, "ranking": visits | self.ranking}
@@ -182,16 +184,25 @@ def _popularity(folder: Path, tables: Tables, unknown: Unknown) -> Popularity:
 def _ranking(artifact: Artifact, tables: Tables, popularity: npt.NDArray[np.float64]) -> dict[str, Any]:
     visits = read_visits(tables)
     if visits is None:
-        return {"visits": 0, "places_in_reach": 0.0, "ranking": {}}
-    ranks = rank_visits(artifact, tables, visits, popularity)
-    ranking = {
-        name: {
+        return {"visits": 0, "new_places": 0, "places_in_reach": 0.0, "ranking": {}}
+    counted = None if tables.events is None else Counted(tables, tables.events, visits)
+    ranks = rank_visits(artifact, tables, visits, popularity, counted)
+    is_new = np.zeros(len(visits.user_ids), dtype=np.bool_) if counted is None else counted.are_new(visits)
+    ranking: dict[str, dict[str, Figure]] = {}
+    for name, of_visits in zip(_RANKINGS, ranks[:3], strict=True):
+        ranking[name] = {
             f"{metric}@{K}": bootstrap_mean(measure(of_visits, K), visits.user_ids, seed=_SEED)
             for metric, measure in (("hit", rank_to_hit), ("ndcg", rank_to_ndcg))
         }
-        for name, of_visits in zip(_RANKINGS, ranks[:3], strict=True)
+        if is_new.any():
+            hits = rank_to_hit(of_visits[is_new], K)
+            ranking[name][f"new hit@{K}"] = bootstrap_mean(hits, visits.user_ids[is_new], seed=_SEED)
+    return {
+        "visits": len(visits.user_ids),
+        "new_places": int(np.count_nonzero(is_new)),
+        "places_in_reach": float(ranks.in_reach.mean()),
+        "ranking": ranking,
     }
-    return {"visits": len(visits.user_ids), "places_in_reach": float(ranks.in_reach.mean()), "ranking": ranking}
 
 
 def assemble(tables: Tables, clicks: Clicks) -> Matrix:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.folder.clicks import ClickReader, Unknown
+from data.folder.events import Events
 from data.folder.requests import Requests
 from data.folder.tables import MAX_REJECTED, Known, Table
 from data.folder.verdict import judge, look
@@ -38,7 +39,7 @@ class Tables(NamedTuple):
 
     ``zones`` ``(R,)`` are the numbers of their time zones, None where the schema asks for none.
     ``rejected`` counts the rows of both tables that cannot be used; ``clicks`` are the readers of ``train`` and
-    ``test``, ``requests`` that of the requests, if there are any.
+    ``test``, ``requests`` and ``events`` those of the requests and of what is counted, if there are any.
     """
 
     schema: FeatureSchema
@@ -50,6 +51,7 @@ class Tables(NamedTuple):
     rejected: int
     clicks: dict[str, ClickReader]
     requests: Requests | None
+    events: Events | None
 
 
 def read_tables(
@@ -79,7 +81,7 @@ def read_tables(
         places, (lats, lngs, *zones) = _read(restaurants, advance)
     rejected = users.rejected + restaurants.rejected
     told = zones[0].astype(np.float32) if zones else None
-    return Tables(chosen, people, places, lats, lngs, told, rejected, verdict.clicks, verdict.requests)
+    return Tables(chosen, people, places, lats, lngs, told, rejected, verdict.clicks, verdict.requests, verdict.events)
 
 
 def _read(table: Table, advance: Advance) -> tuple[Entities, list[npt.NDArray[np.float64]]]:

@@ -16,6 +16,7 @@ from data.log.features.names import Names
 from data.log.map import Table
 from data.log.reading.entities import Entities
 from data.log.reading.sides import Sides
+from hexbite.counters.definitions import Counters
 from hexbite.errors import DataError
 from hexbite.features import DISTANCE_M, Feature, FeatureSchema
 from hexbite.ids import IdKinds
@@ -77,6 +78,7 @@ def make_schema(
     *,
     distance_fill: float | None,
     is_timed: bool,
+    counters: Counters,
 ) -> FeatureSchema:
     """The schema of an imported folder; without a fill for the distance, or without times, no feature tells of them."""
     context = tuple(
@@ -84,4 +86,4 @@ def make_schema(
         for feature in CONTEXT
         if (distance_fill is not None if feature.name == DISTANCE_M else is_timed)
     )
-    return FeatureSchema(users, restaurants, context, ids)
+    return FeatureSchema(users, restaurants, context, ids).with_counters(counters)

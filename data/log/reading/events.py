@@ -13,21 +13,18 @@ import polars as pl
 from data.log.map import Events, Map
 from data.log.reading.buckets import Buckets
 from data.log.reading.columns import Sheet, samples_to_text
+from data.log.reading.counted import CountedEvents, Told
 from data.log.reading.entities import Entities, nowhere, outside
 from data.log.reading.exchanged import fits_exchanged
 from data.log.reading.ids import id_expression
 from data.log.reading.near import NearIds
+from data.log.reading.says import SHOWN, code_expression, kind_faults, says_expression
 from data.log.reading.times import time_expression
 from data.log.rules import WORDS, Outcome, Tally
 from hexbite.console import progress
 from hexbite.errors import DataError
 
 Times = npt.NDArray[np.int64]
-
-#: What an event says: it was shown, it was chosen, or it was shown and was chosen.
-SHOWN: Final = 0
-CHOSEN: Final = 1
-BOTH: Final = 2
 
 _KEPT: Final = (
     "user",
@@ -70,7 +67,8 @@ class Log(NamedTuple):
 
     ``choices`` are those of them that say that something was chosen, each once: ``user``, ``restaurant`` (numbers),
     ``time`` (microseconds), and where the map names them the restaurant's coordinates and ``list``.
-    ``places`` are all coordinates that the log tells of restaurants, each once. ``first_us`` to ``last_us`` are the
+    ``places`` are all coordinates that the log tells of restaurants, each once; ``told`` the events that counters count,
+    where there are any. ``first_us`` to ``last_us`` are the
     times that are not far from all others. ``kinds`` counts rows by kind; ``seen`` says of every user and restaurant
     whether an event is theirs.
     """
@@ -78,6 +76,7 @@ class Log(NamedTuple):
     buckets: Buckets
     choices: pl.DataFrame
     places: pl.DataFrame
+    told: Told | None
     first_us: int
     last_us: int
     kinds: Counter[str]
@@ -95,7 +94,8 @@ def read_log(asked: Map, sheet: Sheet, users: Entities, restaurants: Entities, t
     """
     events = asked.events
     kinds = [*events.label, *events.shown, *events.ignored, *events.chosen_is]
-    query = _query(events, sheet, users, restaurants)
+    query = _query(asked, sheet, users, restaurants)
+    counted = CountedEvents(users, restaurants)
     buckets = Buckets(scratch)
     choices: list[pl.DataFrame] = []
     days: Counter[int] = Counter()
@@ -132,6 +132,8 @@ def read_log(asked: Map, sheet: Sheet, users: Entities, restaurants: Entities, t
             choices.append(rows.filter(pl.col("says") != SHOWN).select(of_choices))
             if told:
                 places.append(rows.select("restaurant", *told).unique())
+            if asked.counted:
+                counted.add(batch)
             buckets.add(rows)
             advance(len(batch), f"{total:,}")
     if not days:
@@ -143,18 +145,22 @@ def read_log(asked: Map, sheet: Sheet, users: Entities, restaurants: Entities, t
         .filter(pl.col("time").is_between(first * _DAY_US, (last + 1) * _DAY_US, closed="left"))
     )
     _check_kinds(events, sheet, kinds, by_kind)
+    _check_counted(asked, sheet, by_kind)
     if chosen.is_empty():
         raise DataError("[events] no usable row says that something was chosen", path=sheet.place)
     all_places = pl.concat(places).unique() if places else pl.DataFrame()
-    return Log(buckets, chosen, all_places, first * _DAY_US, (last + 1) * _DAY_US - 1, by_kind, seen, total)
+    first_us, last_us = first * _DAY_US, (last + 1) * _DAY_US - 1
+    events_told = counted.between(first_us, last_us) if asked.counted else None
+    return Log(buckets, chosen, all_places, events_told, first_us, last_us, by_kind, seen, total)
 
 
-def _query(events: Events, sheet: Sheet, users: Entities, restaurants: Entities) -> pl.LazyFrame:
+def _query(asked: Map, sheet: Sheet, users: Entities, restaurants: Entities) -> pl.LazyFrame:
+    events = asked.events
     columns = {
         "user key": id_expression(sheet, "user", events.user, users.kind),
         "restaurant key": id_expression(sheet, "restaurant", events.restaurant, restaurants.kind),
         "time": _time(events, sheet),
-        "says": _says(events, sheet),
+        "says": says_expression(events, sheet),
     }
     told = events.chosen if events.chosen_is else events.kind
     if told is not None:
@@ -173,7 +179,7 @@ def _query(events: Events, sheet: Sheet, users: Entities, restaurants: Entities)
         (Outcome.NO_USER, pl.col("user key").is_null()),
         (Outcome.NO_RESTAURANT, pl.col("restaurant key").is_null()),
         (Outcome.NO_TIME, pl.col("time").is_null()),
-        *_kind_faults(events),
+        *kind_faults(events),
         (Outcome.USER_WITHOUT_ROW, pl.col("user").is_null()),
         (
             Outcome.RESTAURANT_WITHOUT_PLACE,
@@ -185,7 +191,7 @@ def _query(events: Events, sheet: Sheet, users: Entities, restaurants: Entities)
         *(pl.when(is_so).then(pl.lit(int(fault), pl.UInt8)) for fault, is_so in faults),
         pl.lit(int(Outcome.OPEN), pl.UInt8),
     )
-    query = sheet.frame.select(**columns)
+    query = sheet.frame.select(**columns).with_columns(code=code_expression(events, asked.counted))
     for name, entities in (("user", users), ("restaurant", restaurants)):
         numbers = pl.DataFrame({f"{name} key": entities.ids, name: np.arange(len(entities), dtype=np.int32)})
         query = query.join(numbers.lazy(), on=f"{name} key", how="left", maintain_order="none")
@@ -197,32 +203,6 @@ def _time(events: Events, sheet: Sheet) -> pl.Expr:
     if events.time is None:
         return pl.lit(0, pl.Int64)
     return time_expression(sheet, "time", events.time, events).to_physical()
-
-
-def _says(events: Events, sheet: Sheet) -> pl.Expr:
-    """`SHOWN`, `CHOSEN` or `BOTH`; null where the row says none of them."""
-    if events.chosen is not None:
-        sheet.require("chosen", events.chosen)
-        truth = sheet.truth(events.chosen)
-        if events.chosen_is:
-            truth = sheet.text(events.chosen).str.strip_chars().is_in(events.chosen_is)
-        said: pl.Expr = pl.when(truth).then(BOTH).when(~truth).then(SHOWN)
-    elif events.kind is not None:
-        sheet.require("kind", events.kind)
-        text = sheet.text(events.kind).str.strip_chars()
-        said = pl.when(text.is_in(events.label)).then(CHOSEN).when(text.is_in(events.shown)).then(SHOWN)
-    else:
-        said = pl.lit(CHOSEN)
-    return said.cast(pl.UInt8)
-
-
-def _kind_faults(events: Events) -> list[tuple[Outcome, pl.Expr]]:
-    if events.chosen is not None:
-        return [(Outcome.NO_CHOSEN, pl.col("says").is_null())]
-    if events.kind is None:
-        return []
-    ignored = pl.col("kind").is_in(events.ignored).fill_null(value=False)
-    return [(Outcome.IGNORED_KIND, ignored), (Outcome.UNKNOWN_KIND, pl.col("says").is_null())]
 
 
 def _place(events: Events, sheet: Sheet, prefix: str, restaurants: Entities) -> dict[str, pl.Expr]:
@@ -294,6 +274,17 @@ def _check_kinds(events: Events, sheet: Sheet, kinds: list[str], by_kind: Counte
         key, column = ("chosen_is", events.chosen) if events.chosen_is else ("kind", events.kind)
         raise sheet.fault(
             key, str(column), f"{samples_to_text(absent)} never occurs; the column holds {found or 'nothing'}"
+        )
+
+
+def _check_counted(asked: Map, sheet: Sheet, by_kind: Counter[str]) -> None:
+    absent = [kind for kind in asked.counted.kinds if not by_kind[kind]] if asked.events.kind is not None else []
+    if absent:
+        found = ", ".join(f"{kind} ({count:,})" for kind, count in by_kind.most_common(10))
+        raise DataError(
+            f"[counters] counts {samples_to_text(absent)}, which never occurs; the column holds {found}",
+            path=sheet.place,
+            column=asked.events.kind,
         )
 
 

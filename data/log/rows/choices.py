@@ -24,14 +24,14 @@ from hexbite.geo import Degrees, distances_m
 WANDER_M: Final = 500.0
 
 # One random stream each; the numbers are part of what a seed means.
-_STREAMS: Final = {"train": 0, "test": 1}
+_STREAMS: Final = {Outcome.TRAIN: 0, Outcome.TEST: 1}
 
 
 def find_visits(events: pl.DataFrame, world: World, tally: Tally) -> pl.DataFrame:
     """The choices of one bucket that something can be learned from: every row is counted under what it ends as.
 
     ``user``, ``restaurant``, ``time``, ``latitude``, ``longitude`` (where the person stood), ``distance_m`` from there,
-    ``is_test``.
+    ``part``: what `Split.of_visits` says.
     """
     rows = events.sort(
         "user", "time", "restaurant", *(n for n in events.columns if n not in ("user", "time", "restaurant"))
@@ -79,8 +79,8 @@ def find_visits(events: pl.DataFrame, world: World, tally: Tally) -> pl.DataFram
         (Outcome.STAYED, ~is_own & (restaurant == restaurant[before])),
         (Outcome.STANDING_UNKNOWN, ~is_own & (~is_young | np.isnan(lats))),
     )
-    is_test = world.split.of_visits(user, restaurant, time)
-    outcomes[is_open] = np.where(is_test[is_open], Outcome.TEST, Outcome.TRAIN)
+    part = world.split.of_visits(user, restaurant, time)
+    outcomes[is_open] = part[is_open]
     for fault, is_so in faults:
         outcomes[is_open & is_so] = fault
     tally.add(outcomes)
@@ -89,13 +89,13 @@ def find_visits(events: pl.DataFrame, world: World, tally: Tally) -> pl.DataFram
         latitude=pl.Series(lats),
         longitude=pl.Series(lngs),
         distance_m=pl.Series(metres),
-        is_test=pl.Series(is_test),
+        part=pl.Series(part),
     )
-    return visits.filter(pl.Series(outcomes >= Outcome.TRAIN))
+    return visits.filter(pl.Series(outcomes >= Outcome.HISTORY))
 
 
 class Reach:
-    """The restaurants that have a row, by place; ``popularity`` ``(R,)`` are the choices of each before the split."""
+    """The restaurants that have a row, by place; ``popularity`` ``(R,)`` are the choices of each that are known."""
 
     def __init__(self, world: World, popularity: npt.NDArray[np.float64]) -> None:
         self._of = np.flatnonzero(world.restaurant_has_row).astype(np.int32)
@@ -109,10 +109,10 @@ class Reach:
         return left._replace(place=self._of[left.place].astype(np.int64))
 
 
-def draw_lists(visits: pl.DataFrame, split: str, reach: Reach, world: World) -> Listed:
-    """Visits of a split, ``train`` or ``test``, shuffled, each a list with others in reach that are drawn for it."""
+def draw_lists(visits: pl.DataFrame, part: Outcome, reach: Reach, world: World) -> Listed:
+    """Visits that are to `Outcome.TRAIN` or to `Outcome.TEST`, shuffled, each a list with others in reach that are drawn for it."""
     asked = world.asked
-    draws = np.random.default_rng(np.random.SeedSequence(asked.seed, spawn_key=(_STREAMS[split],)))
+    draws = np.random.default_rng(np.random.SeedSequence(asked.seed, spawn_key=(_STREAMS[part],)))
     # Shuffled, so that each file holds visits of all times and people; a trainer mixes rows within a window only.
     shuffled = visits[draws.permutation(len(visits))]
     user, restaurant, time, lat, lng, metres = (
@@ -131,8 +131,8 @@ def draw_lists(visits: pl.DataFrame, split: str, reach: Reach, world: World) -> 
             DISTANCE_M: np.concatenate((metres, left.distance_m)).astype(np.float32)[order],
             "list": of,
             "time": time[of],
-            "is_test": np.full(len(of), split == "test"),
+            "part": np.full(len(of), part, dtype=np.uint8),
         }
     )
     requests = shuffled.select("user", "restaurant", "latitude", "longitude", at="time", visited_at="time")
-    return Listed(rows, requests, visits.select("user", DISTANCE_M), np.empty(0, dtype=np.int64))
+    return Listed(rows, requests, visits.select("user", DISTANCE_M, "part"), np.empty(0, dtype=np.int64))

@@ -10,7 +10,9 @@ import numpy as np
 import polars as pl
 
 from data.log.reading.entities import Entities
+from data.log.rows.counts import Counts
 from data.log.rows.world import Listed, World
+from data.log.rules import Outcome
 from data.output import write_table
 from hexbite.features import DISTANCE_M, HOUR, WEEKDAY
 from hexbite.folder import TEST, TRAIN
@@ -24,8 +26,11 @@ _US_PER_S: Final = 1_000_000
 class ClickWriter:
     """Takes lists, numbers them, and writes ``train/`` and ``test/`` of a folder."""
 
-    def __init__(self, folder: Path, users: Entities, restaurants: Entities, world: World) -> None:
-        self._folder, self._users, self._restaurants, self._world = folder, users, restaurants, world
+    def __init__(
+        self, folder: Path, users: Entities, restaurants: Entities, world: World, counts: Counts | None
+    ) -> None:
+        self._folder, self._users, self._restaurants = folder, users, restaurants
+        self._world, self._counts = world, counts
         self._pending: dict[str, list[pl.DataFrame]] = {TRAIN: [], TEST: []}
         self._files = dict.fromkeys(self._pending, 0)
         self._lists = 0
@@ -42,8 +47,8 @@ class ClickWriter:
             return
         rows = rows.with_columns(pl.col("list") + self._lists)
         self._lists = int(rows["list"][-1]) + 1
-        for name, is_so in ((TRAIN, ~pl.col("is_test")), (TEST, pl.col("is_test"))):
-            part = rows.filter(is_so).drop("is_test")
+        for name, outcome in ((TRAIN, Outcome.TRAIN), (TEST, Outcome.TEST)):
+            part = rows.filter(pl.col("part") == outcome).drop("part")
             self._pending[name].append(part)
             self.rows[name] += len(part)
             if name == TRAIN:
@@ -88,6 +93,8 @@ class ClickWriter:
         if is_timed:
             hour, weekday = self._world.clock.read(self._world.zones[restaurant], time // _US_PER_S)
             columns |= {HOUR: pl.Series(hour), WEEKDAY: pl.Series(weekday)}
+            if self._counts is not None:
+                columns |= self._counts.read(user, restaurant, time, hour, weekday)
         columns["list"] = rows["list"].cast(pl.Int64)
         if is_timed:
             columns["time"] = rows["time"].cast(pl.Datetime("us", "UTC"))

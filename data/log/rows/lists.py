@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from data.log.reading.events import CHOSEN
+from data.log.reading.says import CHOSEN
 from data.log.rows.world import FROM_HOME, HOUR_US, Listed, Mask, Numbers, Times, World
 from data.log.rules import Outcome, Outcomes, Tally
 from hexbite.features import DISTANCE_M
@@ -67,19 +67,19 @@ def make_lists(events: pl.DataFrame, world: World, tally: Tally) -> Listed:
     keeps = (items > 1) & (has_click | (world.asked.lists.unchosen == "keep"))
 
     list_time = np.minimum.reduceat(np.where(is_choice, _LATEST, time), in_list.starts) if len(rows) else time
-    is_test = world.split.of_lists(user[in_list.starts], rows["list"].to_numpy()[in_list.starts], list_time)
+    part = world.split.of_lists(user[in_list.starts], rows["list"].to_numpy()[in_list.starts], list_time)
     outcomes = np.full(len(rows), Outcome.OPEN, dtype=np.uint8)
     _judge_choices(outcomes, is_choice & live, time, in_pair, shown)
     outcomes[(outcomes == Outcome.CHOICE) & (items[in_list.of] == 1)] = Outcome.CHOSEN_IN_SINGLE
     outcomes[~is_choice & ~is_first] = Outcome.SHOWN_TWICE
-    of_first = np.where(is_test, Outcome.TEST, Outcome.TRAIN).astype(np.uint8)
+    of_first = part.copy()
     of_first[~keeps] = Outcome.UNCHOSEN
     of_first[items == 1] = Outcome.SINGLE
     outcomes[is_first] = of_first[in_list.of[is_first]]
     outcomes[is_repeated] = Outcome.REPEATED
     tally.add(outcomes)
-    tally.note("train lists", int(np.count_nonzero(keeps & ~is_test)))
-    tally.note("test lists", int(np.count_nonzero(keeps & is_test)))
+    for name, number in (("train", Outcome.TRAIN), ("test", Outcome.TEST)):
+        tally.note(f"{name} lists", int(np.count_nonzero(keeps & (part == number))))
 
     kept = np.flatnonzero(is_first & keeps[in_list.of])
     of = in_list.of[kept]
@@ -97,7 +97,7 @@ def make_lists(events: pl.DataFrame, world: World, tally: Tally) -> Listed:
         DISTANCE_M: metres.astype(np.float32),
         "list": np.cumsum(np.diff(of, prepend=-1) > 0) - 1,
         "time": list_time[of],
-        "is_test": is_test[of],
+        "part": part[of],
     }
     frame = pl.DataFrame(columns).with_columns(pl.col(DISTANCE_M).fill_nan(None))
     if "position" in rows.columns:
@@ -108,11 +108,11 @@ def make_lists(events: pl.DataFrame, world: World, tally: Tally) -> Listed:
     clicked = frame.with_columns(**{name: pl.Series(values) for name, values in places.items()}).filter(
         pl.col("click") == 1
     )
-    requests = clicked.filter(pl.col("is_test") & pl.col("latitude").is_not_nan())
+    requests = clicked.filter((pl.col("part") == Outcome.TEST) & pl.col("latitude").is_not_nan())
     return Listed(
-        frame,
+        frame.filter(pl.col("part") != Outcome.HISTORY),
         requests.select("user", "restaurant", "latitude", "longitude", "visited_at", at="time"),
-        clicked.filter(~pl.col("is_test")).select("user", DISTANCE_M),
+        clicked.filter(pl.col("part") != Outcome.TEST).select("user", DISTANCE_M, "part"),
         rows["list"].to_numpy()[in_list.starts],
     )
 

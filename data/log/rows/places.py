@@ -9,19 +9,23 @@ import polars as pl
 from data.log.map import Map
 from data.log.reading.entities import Entities
 from data.log.reading.events import Log
-from data.log.rows.clock import Clock, positions_to_zones
+from data.log.rows.zones import positions_to_zones
+from hexbite.clock import Clock
 from data.log.rows.split import find_split
 from data.log.rows.world import World
 from hexbite.zones import available_names
 
 
 def make_world(asked: Map, log: Log, users: Entities, restaurants: Entities) -> tuple[World, pl.DataFrame, list[str]]:
-    """The world of a log, the choices that history knows, and the zones of all restaurants by name."""
+    """The world of a log, the choices of `Split.before`, and the zones of all restaurants by name."""
     split = find_split(asked, log, users, restaurants)
     before = split.before(log.choices, log.buckets.each, shows=asked.events.shows)
     lats, lngs = restaurants.lats.copy(), restaurants.lngs.copy()
     if asked.events.restaurant_latitude is not None:
-        _locate(lats, lngs, log.places if asked.events.shows else before)
+        # Where history says where a restaurant is, what came later does not change it.
+        known = before.filter("is_known")
+        for places in [log.places] if asked.events.shows else [known, before]:
+            _locate(lats, lngs, places)
     is_placed = ~np.isnan(lats)
     user_has_row = np.ones(len(users), dtype=np.bool_)
     if asked.users is None or not asked.users.features:

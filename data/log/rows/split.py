@@ -1,4 +1,4 @@
-"""Which lists are test lists: the latest; or, of a log without times, those that a hash draws."""
+"""Which lists are test lists: the latest; which history is made of: the earliest; without times a hash draws both."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import xxhash
 
 from data.log.map import Map
 from data.log.reading.entities import Entities
-from data.log.reading.events import CHOSEN, Log
+from data.log.reading.events import Log
+from data.log.reading.says import CHOSEN
+from data.log.rules import Outcome, Outcomes
 
 Keys = npt.NDArray[np.uint64]
 
@@ -25,74 +27,72 @@ _SPREAD: Final = np.uint64(0x9E3779B97F4A7C15)
 
 class Split(NamedTuple):
     """``at_us``: a list is a test list where its time is not before it, microseconds; None where no time is told.
+    ``history_us``: before it a list is what history is made of; None where the map wants none, or no time is told.
 
-    Then ``test`` is the share of the lists that a hash draws, of a list's key, which is the person and the list's id,
-    else the person alone; of a choice that is a list of its own, the person and the restaurant. ``users`` ``(U,)`` and
+    Without times ``test`` is the share of the lists that a hash draws, of a list's key, which is the person and the list's id,
+    else the person alone; of a choice that is a list of its own, the person and the restaurant; ``history`` is the share that history is made of. ``users`` ``(U,)`` and
     ``restaurants`` ``(R,)`` are hashes of ids and of the seed.
     """
 
     at_us: int | None
+    history_us: int | None
     test: float
+    history: float
     users: Keys
     restaurants: Keys
 
     def of_lists(
         self, user: npt.NDArray[np.int32], list_: npt.NDArray[np.int64], time: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.bool_]:
-        """Whether each of N lists is a test list, by its person, its number (odd where no id named it) and its time."""
+    ) -> Outcomes:
+        """What each of N lists is for, by its person, its number (odd where no id named it) and its time.
+
+        That is `Outcome.HISTORY`, `Outcome.TRAIN` or `Outcome.TEST`.
+        """
         if self.at_us is not None:
-            return time >= self.at_us
+            return self._by_time(time, self.at_us)
         return self._draw(user, np.where(list_ & 1, 0, list_).astype(np.uint64))
 
     def of_visits(
         self, user: npt.NDArray[np.int32], restaurant: npt.NDArray[np.int32], time: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.bool_]:
+    ) -> Outcomes:
         """The same of choices, each a list of its own."""
         if self.at_us is not None:
-            return time >= self.at_us
+            return self._by_time(time, self.at_us)
         return self._draw(user, self.restaurants[restaurant])
 
     def before(self, choices: pl.DataFrame, each: Callable[[], Iterable[pl.DataFrame]], *, shows: bool) -> pl.DataFrame:
-        """The choices that history knows: those of train lists. ``each`` gives all usable events, some at a time.
+        """The choices of lists that are no test lists; ``is_known`` says which history is made of.
 
-        A clock may put a choice before the list that it is made in: one of a test list is not known, whatever its
-        time. Without times a choice that does not name its list is none of them, where others do: which it is in is not
-        known yet.
+        ``each`` gives all usable events, some at a time. A clock may put a choice before the list that it is made in: it
+        is not known before its list, whatever its time. Without times a choice that does not name its list is none of
+        them, where others do: which it is in is not known yet.
         """
         if self.at_us is not None:
-            found = choices.filter(pl.col("time") < self.at_us)
+            found = choices
             if shows and "list" in found.columns:
-                found = found.join(self._test_lists(found, each()), on=["user", "list"], how="anti")
+                found = not_before_lists(found, each())
+            parts = self._by_time(found["time"].to_numpy(), self.at_us)
         else:
-            named = choices.drop_nulls("list") if "list" in choices.columns else choices
-            user, restaurant, time = (named[name].to_numpy() for name in ("user", "restaurant", "time"))
-            lists = named["list"].to_numpy() if "list" in named.columns else np.ones(len(named), dtype=np.int64)
-            is_test = self.of_lists(user, lists, time) if shows else self.of_visits(user, restaurant, time)
-            found = named.filter(pl.Series(~is_test))
-        return found.sort("time", "user", "restaurant")
+            found = choices.drop_nulls("list") if "list" in choices.columns else choices
+            user, restaurant, time = (found[name].to_numpy() for name in ("user", "restaurant", "time"))
+            lists = found["list"].to_numpy() if "list" in found.columns else np.ones(len(found), dtype=np.int64)
+            parts = self.of_lists(user, lists, time) if shows else self.of_visits(user, restaurant, time)
+        found = found.with_columns(is_known=pl.Series(parts == Outcome.HISTORY))
+        return found.filter(pl.Series(parts != Outcome.TEST)).sort("time", "user", "restaurant")
 
-    def _test_lists(self, choices: pl.DataFrame, events: Iterable[pl.DataFrame]) -> pl.DataFrame:
-        """Lists, ``user`` and ``list``, that choices name and whose first impression is not before the split."""
-        named = choices.drop_nulls("list").select("user", "list").unique()
-        # Of what was shown, as lists are made of: a choice tells no list's time.
-        shown = [
-            rows.filter(pl.col("says") != CHOSEN)
-            .join(named, on=["user", "list"], how="semi")
-            .group_by("user", "list")
-            .agg(pl.col("time").min())
-            for rows in events
-        ]
-        times = pl.concat(shown).group_by("user", "list").agg(pl.col("time").min())
-        return times.filter(pl.col("time") >= self.at_us).drop("time")
+    def _by_time(self, time: npt.NDArray[np.int64], at_us: int) -> Outcomes:
+        is_known = time < (at_us if self.history_us is None else self.history_us)
+        parts = np.where(is_known & (self.history_us is not None), Outcome.HISTORY, Outcome.TRAIN)
+        return np.where(time >= at_us, Outcome.TEST, parts).astype(np.uint8)
 
-    def _draw(self, user: npt.NDArray[np.int32], of: Keys) -> npt.NDArray[np.bool_]:
+    def _draw(self, user: npt.NDArray[np.int32], of: Keys) -> Outcomes:
         mixed = self.users[user] ^ (of * _SPREAD)
         # Two rounds of a multiplication and a shift: every bit of the key moves the upper ones.
         for shift in (32, 29):
             mixed = (mixed ^ (mixed >> np.uint64(shift))) * _SPREAD
         share = (mixed ^ (mixed >> np.uint64(32))) / 2.0**64
-        drawn: npt.NDArray[np.bool_] = share < self.test
-        return drawn
+        parts = np.where(share < self.test + (1 - self.test) * self.history, Outcome.HISTORY, Outcome.TRAIN)
+        return np.where(share < self.test, Outcome.TEST, parts).astype(np.uint8)
 
     @property
     def at(self) -> datetime | None:
@@ -102,19 +102,37 @@ class Split(NamedTuple):
 
 def find_split(asked: Map, log: Log, users: Entities, restaurants: Entities) -> Split:
     """The split that the map asks for."""
+    test, history = asked.split.test, asked.split.history if asked.history else 0.0
     if asked.events.time is None:
-        return Split(
-            None, asked.split.test, _ids_to_keys(users.ids, asked.seed), _ids_to_keys(restaurants.ids, asked.seed)
-        )
+        keys = (_ids_to_keys(entities.ids, asked.seed) for entities in (users, restaurants))
+        return Split(None, None, test, history, *keys)
+    times = np.sort(log.choices["time"].to_numpy())
     at = asked.split.at_utc
-    at_us = _latest_us(log.choices["time"], asked.split.test) if at is None else (at - _EPOCH) // timedelta.resolution
-    return Split(at_us, asked.split.test, *(np.empty(0, dtype=np.uint64),) * 2)
+    at_us = _at_share(times, 1 - test) if at is None else (at - _EPOCH) // timedelta.resolution
+    before = times[times < at_us]
+    history_us = _at_share(before, history) if asked.history and len(before) else None
+    return Split(at_us, history_us, test, history, *(np.empty(0, dtype=np.uint64),) * 2)
 
 
-def _latest_us(times: pl.Series, test: float) -> int:
-    """The time of the first of the latest choices that are test choices: rows decide, not the calendar."""
-    ordered = np.sort(times.to_numpy())
-    return int(ordered[min(int((1 - test) * len(ordered)), len(ordered) - 1)])
+def _at_share(times_us: npt.NDArray[np.int64], share: float) -> int:
+    """The time before which a share of the choices lies, which are in order: rows decide, not the calendar."""
+    return int(times_us[min(int(share * len(times_us)), len(times_us) - 1)])
+
+
+def not_before_lists(rows: pl.DataFrame, events: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """Rows, of ``user``, ``list`` and ``time``, none earlier than the first impression of the list that it names."""
+    named = rows.drop_nulls("list").select("user", "list").unique()
+    # Of what was shown, as lists are made of: a choice tells no list's time.
+    shown = [
+        one.filter(pl.col("says") != CHOSEN)
+        .join(named, on=["user", "list"], how="semi")
+        .group_by("user", "list")
+        .agg(pl.col("time").min())
+        for one in events
+    ]
+    times = pl.concat(shown).group_by("user", "list").agg(list_time=pl.col("time").min())
+    timed = rows.join(times, on=["user", "list"], how="left")
+    return timed.with_columns(time=pl.max_horizontal("time", "list_time")).drop("list_time")
 
 
 def _ids_to_keys(ids: pl.Series, seed: int) -> Keys:

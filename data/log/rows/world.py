@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from data.log.map import Map
-from data.log.rows.clock import Clock
+from hexbite.clock import Clock
 from data.log.rows.split import Split
 from data.log.rules import Outcome, Outcomes
 from hexbite.geo import Degrees, Metres, distances_m
@@ -61,9 +61,9 @@ class Listed(NamedTuple):
     """Rows of lists, each list's together, and the requests of those that are test lists.
 
     ``rows`` have ``user``, ``restaurant``, ``click``, ``distance_m``, ``list`` (from 0, ascending), ``time`` (the
-    list's, microseconds), ``is_test``, maybe ``position``. ``requests``, a row a choice of a test list whose person's
+    list's, microseconds), ``part`` (`Outcome.TRAIN` or `Outcome.TEST`), maybe ``position``. ``requests``, a row a choice of a test list whose person's
     place is known, have ``user``, ``restaurant``, ``latitude``, ``longitude``, ``at``, ``visited_at``; ``clicks`` are
-    ``user`` and ``distance_m`` of the train choices. ``ids`` are hashes of lists' ids, even numbers; others have none.
+    ``user``, ``distance_m`` and ``part`` of the choices that are no test choices. ``ids`` are hashes of lists' ids, even numbers; others have none.
     """
 
     rows: pl.DataFrame

@@ -1,4 +1,4 @@
-"""Hour and weekday by restaurants' clocks, for millions of moments at once; as `hexbite.zones.local_times` has them."""
+"""Hour and weekday by zones' clocks, for millions of moments at once; as `hexbite.zones.local_times` has them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
-from timezonefinder import TimezoneFinder
-
-from hexbite.geo import Degrees
 
 _HOUR_S: Final = 3_600
 _DAY_S: Final = 86_400
@@ -61,11 +58,3 @@ def _offset_s(zone: ZoneInfo, at_s: int) -> int:
     offset = datetime.fromtimestamp(at_s, UTC).astimezone(zone).utcoffset()
     assert offset is not None
     return round(offset.total_seconds())
-
-
-def positions_to_zones(lats: Degrees, lngs: Degrees) -> list[str]:
-    """The zone of each of N positions ``(N,)``; at sea that of the nautical calendar."""
-    finder = TimezoneFinder(in_memory=True)
-    return [
-        finder.timezone_at(lat=lat, lng=lng) or "Etc/UTC" for lat, lng in zip(lats.tolist(), lngs.tolist(), strict=True)
-    ]
