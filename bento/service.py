@@ -15,16 +15,25 @@ from bentoml.models import BentoModel
 from pydantic_core import to_json
 from starlette.responses import Response
 
+from bento.contract.events import EventsRequest, unknown_event_fields
 from bento.contract.ids import user_to_id
 from bento.contract.models import ROUTE, RecommendRequest, RecommendResponse, unknown_fields
 from bento.edge.admission import Admission
-from bento.edge.app import Answered, EdgeInstaller, Lane
+from bento.edge.app import EdgeInstaller
+from bento.edge.lane import Answered, Lane
 from bento.process import run, supervisor, worker
 from bento.ranking.deployment import Tags, built_with, chosen, deployed, full_tag, settle, settled
 from bento.settings import Settings
 from bento.telemetry import logs, metrics
+from bento.telling.bounds import Bounds
+from bento.telling.refreshing import Refreshing
+from bento.telling.tell import Teller
 from db.access.connections import Connections
+from db.access.driver import as_loader
+from db.access.session import TELLS
+from db.memory.refresh import Refreshed, refresh
 from db.settings import StoreSettings, require_address, store_dsn
+from db.telling import EventStore
 from hexbite.errors import HexbiteError, InvalidRequestError, ModelStoreError, SettingsError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -90,10 +99,14 @@ class Hexbite:
         metrics.forget_the_dead()
         self._connections: Connections | None = None
         self._probe: Connections | None = None
+        self._told: Connections | None = None
+        self._store: tuple[str, str] | None = None
+        self._teller: Teller | None = None
         self._answering: Answering | None = None
+        self._refreshing = Refreshing(self._refresh)
         self._unready_reason = "not checked yet"
         self._fault: HexbiteError = StoreUnavailable(self._unready_reason)
-        self._watch: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         _lane.model = str(self.model.tag)
 
     @bentoml.on_deployment
@@ -112,14 +125,15 @@ class Hexbite:
     @bentoml.on_startup
     async def start(self) -> None:
         """Open this worker's connections, and say in the log where the store cannot serve the model."""
-        _lane.recommend = self._answer
+        _lane.recommend, _lane.tell = self._answer, self._tell_events
         await self.__is_ready__()
         await self._follow()  # what was deployed since it was settled
         # What was made until here stays: no collection needs to look at it again.
         gc.collect()
         gc.freeze()
         self._tell()
-        self._watch = asyncio.create_task(self._look_after())
+        tasks = self._look_after(), self._refreshing.keep(self._refresh_interval_s)
+        self._tasks = [asyncio.create_task(task) for task in tasks]
         worker.drain_at_sigterm(_settings.drain_s, self._begin_to_drain)
 
     def _begin_to_drain(self) -> None:
@@ -128,9 +142,9 @@ class Hexbite:
     @bentoml.on_shutdown
     async def close(self) -> None:
         """Close the connections when the last request is answered."""
-        if self._watch is not None:
-            self._watch.cancel()
-        for connections in (self._connections, self._probe):
+        for task in self._tasks:
+            task.cancel()
+        for connections in (self._connections, self._probe, self._told):
             if connections is not None:
                 await connections.close()
         if _lane.traces is not None:
@@ -166,6 +180,11 @@ class Hexbite:
             timeout_s, schema = _settings.store_timeout_s, store.store_schema
             self._probe = Connections(dsn, most=1, timeout_s=timeout_s, schema=schema)
             self._connections = Connections(dsn, most=_settings.connections, timeout_s=timeout_s, schema=schema)
+            self._store = as_loader(dsn), schema
+            most = _settings.event_connections
+            self._told = Connections(dsn, most=most, timeout_s=timeout_s, schema=schema, role=TELLS)
+            max_age_s = None if _settings.max_event_age_s == "none" else _settings.max_event_age_s
+            self._teller = Teller(EventStore(self._told), Bounds(max_age_s, _settings.max_event_ahead_s))
         if self._answering is None:
             # Not above: the supervisor imports this file too, and does without torch, its 190 MiB and its seconds.
             from bento.ranking.answering import Answering
@@ -185,6 +204,13 @@ class Hexbite:
         if self._answering is not None:
             for role, served in self._answering.roles().items():
                 metrics.serves(served.tag, served.fingerprint, role, whether=True)
+            lags_s = [lag_s for served in self._answering.roles().values() if (lag_s := served.lag_s()) is not None]
+            metrics.refresh_lag_seconds.set(max(lags_s, default=0.0))
+
+    def _refresh_interval_s(self) -> float | None:
+        """How often what is known of places is refreshed: as the model wants it that wants it most often."""
+        served = () if self._answering is None else self._answering.roles().values()
+        return min((one.refresh_s for one in served if one.refresh_s is not None), default=None)
 
     async def _look_after(self) -> None:
         """Every second: tell how busy this worker is and, now and then, how it is; follow what is deployed."""
@@ -236,7 +262,7 @@ class Hexbite:
         return Response(answered.body, media_type="application/json", headers=headers)
 
     async def _answer(self, request: RecommendRequest, user_in_path: str | None) -> Answered:
-        headers = _check_fields(request)
+        headers = _check_fields(unknown_fields(request))
         answering = self._answering  # whatever is deployed meanwhile
         if answering is None:
             raise self._fault.with_traceback(None)
@@ -250,6 +276,21 @@ class Hexbite:
             answering.shadow.offer(request, user_in_path, answer)
         return Answered(to_json(answer.response), headers, served.tag, answer.laps)
 
+    async def _tell_events(self, request: EventsRequest) -> Answered:
+        headers = _check_fields(unknown_event_fields(request))
+        answering, teller = self._answering, self._teller  # whatever is deployed meanwhile
+        if answering is None or teller is None:
+            raise self._fault.with_traceback(None)
+        telling = await teller.tell(request.events, answering.primary.ids)
+        for outcome, events in telling.outcomes.items():
+            metrics.events(outcome).inc(events)
+        if (telling.outcomes["taken"] or telling.outcomes["known"]) and self._refresh_interval_s() == 0:
+            await self._refreshing.settle()
+        return Answered(to_json(telling.response), headers, answering.primary.tag, [])
+
+    def _refresh(self, waits: bool) -> Refreshed | None:
+        return None if self._store is None else refresh(*self._store, wait=waits)
+
 
 def _count(request: RecommendRequest, answer: Answer) -> None:
     for stage, begun, ended in answer.laps:
@@ -261,6 +302,8 @@ def _count(request: RecommendRequest, answer: Answer) -> None:
         metrics.truncated.inc()
     if answer.cold_start:
         metrics.cold_starts.inc()
+    if answer.pending is not None:
+        metrics.pending_events.observe(answer.pending)
     for column, rows in (("time_zone", answer.unplaced), ("restaurant_key", answer.unnamed)):
         if rows:
             metrics.rows_left_out(column).inc(rows)
@@ -273,9 +316,8 @@ def _count(request: RecommendRequest, answer: Answer) -> None:
             metrics.stale_rows(entity).inc(stale)
 
 
-def _check_fields(request: RecommendRequest) -> list[tuple[bytes, bytes]]:
+def _check_fields(unknown: list[str]) -> list[tuple[bytes, bytes]]:
     """Headers that warn of unknown fields, or InvalidRequestError that names the first."""
-    unknown = unknown_fields(request)
     if not unknown:
         return []
     # A field's name is the client's own text: what a header cannot carry is escaped.

@@ -254,6 +254,13 @@ def user_id_schemas(kind: IdKind) -> tuple[dict[str, Any], dict[str, Any]]:
     return _USER_SCHEMA, {"anyOf": [_INT64_SCHEMA, _USER_SCHEMA]}
 
 
+def told_id_schema(field: str, kind: IdKind) -> dict[str, Any]:
+    """JSON Schema of the id of a user or a restaurant in an event."""
+    if kind == "text":
+        return _TEXT_SCHEMA
+    return {"anyOf": [_INT64_SCHEMA, _USER_SCHEMA if field == "user_id" else _DECIMAL_SCHEMA]}
+
+
 def restaurant_ids_schema(kind: IdKind) -> dict[str, Any]:
     """JSON Schema of a list of candidates."""
     return _lists(_TEXT_SCHEMA) if kind == "text" else _lists(_INT64_SCHEMA, _DECIMAL_SCHEMA)

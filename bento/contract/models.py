@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 
-from bento.contract.ids import RestaurantIds, AnyId, whole_to_int
+from bento.contract.ids import AnyId, RestaurantIds, whole_to_int
 
 ROUTE: Final = "/recommend"
 

@@ -10,17 +10,18 @@ import json
 from collections.abc import Iterable
 from typing import Any, Final, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 
 from bento.contract.errors import CODES, TABLE, refuse, refuse_misconfigured, refuse_overloaded
-from bento.contract.ids import AnyId, restaurant_id_schema, restaurant_ids_schema, user_id_schemas
+from bento.contract.events import EVENTS_ROUTE, Event, EventsRequest, EventsResponse
+from bento.contract.ids import AnyId, restaurant_id_schema, restaurant_ids_schema, told_id_schema, user_id_schemas
 from bento.contract.models import ROUTE, ErrorResponse, RecommendRequest, RecommendResponse
 from hexbite.ids import IdKind, IdKinds
 
 _Json = dict[str, Any]
 
-#: What `/recommend` can answer besides 200 and, where it asks for a key, 401.
+#: What `/recommend` and `/events` can answer besides 200 and, where it asks for a key, 401.
 _REFUSED: Final = (400, 405, 408, 413, 415, 500, 503, 504)
 
 _HEADERS: Final[dict[str, _Json]] = {
@@ -70,8 +71,17 @@ _EXAMPLE_IDS: Final[dict[IdKind, tuple[int, int] | tuple[str, str]]] = {
     "text": ("R4711", "R1234"),
 }
 
-#: Headers of a recommendation that not every one has.
+_EXAMPLE_EVENT: Final[_Json] = {"event_id": "order-81245", "event": "order", "event_ts": "2026-03-29T18:30:00+07:00"}
+_EXAMPLE_TOLD: Final = {
+    "events": [{"event_id": "order-81245", "outcome": "taken"}],
+    "taken": 1,
+    "known": 0,
+    "refused": 0,
+}
+
+#: Headers of a recommendation, and of what became of events, that not every one has.
 _AT_TIMES: Final = ("X-Hexbite-Truncated", "X-Hexbite-Warning", "Content-Encoding", "Vary")
+_AT_TIMES_OF_EVENTS: Final = ("X-Hexbite-Warning", "Content-Encoding", "Vary")
 
 
 class RecommendRequestOfUser(RecommendRequest):
@@ -84,13 +94,14 @@ def document(
     *,
     version: str,
     api_keys: bool = False,
+    event_keys: bool = False,
     unknown_fields: Literal["refuse", "warn"] = "refuse",
     ids: IdKinds = _INTEGERS,
 ) -> dict[str, Any]:
     """The OpenAPI 3.1 document.
 
-    ``api_keys``: whether a request must carry one. ``unknown_fields``: as in `bento.settings.Settings`. ``ids``: what
-    they are to the model that answers.
+    ``api_keys``: whether a request must carry one; ``event_keys``: whether one that tells events must.
+    ``unknown_fields``: as in `bento.settings.Settings`. ``ids``: what they are to the model that answers.
     """
     user = {
         "name": "user_id",
@@ -114,13 +125,12 @@ def document(
         "/docs.json": {"get": _plain("document", "The contract as an OpenAPI document.", "application/json")},
         "/": {"get": _plain("page", "The contract as a page for people.", "text/html")},
     }
+    told = {EVENTS_ROUTE: {"post": _tell(ids)}}
     components: _Json = {"schemas": _schemas(unknown_fields, ids), "headers": _HEADERS}
-    if api_keys:
-        components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-        for operations in paths.values():
-            for method in operations.keys() & {"get", "post"}:
-                operations[method]["security"] = [{"key": []}]
-                operations[method]["responses"]["401"] = _refusal(401)
+    for wanted, scheme, locked in ((api_keys, "key", paths), (event_keys, "event_key", told)):
+        if wanted:
+            components.setdefault("securitySchemes", {})[scheme] = {"type": "http", "scheme": "bearer"}
+            _lock(locked, scheme)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -130,9 +140,16 @@ def document(
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "."}],
-        "paths": paths | open_paths,
+        "paths": paths | told | open_paths,
         "components": components,
     }
+
+
+def _lock(paths: dict[str, _Json], scheme: str) -> None:
+    for operations in paths.values():
+        for method in operations.keys() & {"get", "post"}:
+            operations[method]["security"] = [{scheme: []}]
+            operations[method]["responses"]["401"] = _refusal(401)
 
 
 def _schemas(unknown_fields: Literal["refuse", "warn"], ids: IdKinds) -> dict[str, _Json]:
@@ -141,6 +158,8 @@ def _schemas(unknown_fields: Literal["refuse", "warn"], ids: IdKinds) -> dict[st
             (RecommendRequest, "validation"),
             (RecommendRequestOfUser, "validation"),
             (RecommendResponse, "serialization"),
+            (EventsRequest, "validation"),
+            (EventsResponse, "serialization"),
             (ErrorResponse, "serialization"),
         ],
         ref_template="#/components/schemas/{model}",
@@ -153,9 +172,11 @@ def _schemas(unknown_fields: Literal["refuse", "warn"], ids: IdKinds) -> dict[st
         _put(fields["user_id"], user_id_schemas(ids.user)[1], *absent)
         _put(fields["candidate_restaurant_ids"], restaurant_ids_schema(ids.restaurant), {"type": "null"})
     _put(schemas["Recommendation"]["properties"]["id"], restaurant_id_schema(ids.restaurant))
+    for field, kind in (("user_id", ids.user), ("restaurant_id", ids.restaurant)):
+        _put(schemas["Event"]["properties"][field], told_id_schema(field, kind))
     if unknown_fields == "warn":
-        for request in (RecommendRequest, RecommendRequestOfUser):
-            del schemas[request.__name__]["additionalProperties"]
+        for of in (RecommendRequest, RecommendRequestOfUser, Event, EventsRequest):
+            del schemas[of.__name__]["additionalProperties"]
     return schemas
 
 
@@ -173,14 +194,33 @@ def _recommend(request: type[RecommendRequest], example: _Json, ids: IdKinds, re
     ranked = [{"id": id_} | told for id_, told in zip(_EXAMPLE_IDS[ids.restaurant], _EXAMPLE_ANSWER, strict=True)]
     answers[200]["content"]["application/json"]["example"] = {"restaurants": ranked}
     answers |= {status: _refusal(status) for status in (*_REFUSED, *refused)}
+    name = "recommend" if request is RecommendRequestOfUser else "recommend_user"
+    return _post(name, "Rank the restaurants near a person, best first.", request, example, answers)
+
+
+def _tell(ids: IdKinds) -> _Json:
+    """The operation that tells events."""
+    answers = {200: _answer("What became of each event.", EventsResponse, *_AT_TIMES_OF_EVENTS)}
+    answers[200]["content"]["application/json"]["example"] = _EXAMPLE_TOLD
+    answers |= {status: _refusal(status) for status in (*_REFUSED, 404)}
+    whose = {"user_id": _EXAMPLE_USER[ids.user], "restaurant_id": _EXAMPLE_IDS[ids.restaurant][0]}
+    example = {"events": [_EXAMPLE_EVENT | whose]}
+    return _post(
+        "tell_events", "Tell what people did; the next recommendation counts it.", EventsRequest, example, answers
+    )
+
+
+def _post(
+    operation_id: str, summary: str, request: type[BaseModel], example: _Json, answers: dict[int, _Json]
+) -> _Json:
     # Three reasons, one status.
     away = answers[503]["content"]["application/json"]
     others = (json.loads(bytes(refused.body)) for refused in (refuse_overloaded(), refuse_misconfigured()))
     reasons = (away.pop("example"), *others)
     away["examples"] = {reason["error"]["code"]: {"value": reason} for reason in reasons}
     return {
-        "operationId": "recommend" if request is RecommendRequestOfUser else "recommend_user",
-        "summary": "Rank the restaurants near a person, best first.",
+        "operationId": operation_id,
+        "summary": summary,
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": _ref("schemas", request.__name__), "example": example}},
@@ -208,7 +248,7 @@ def _refusal(status: int) -> _Json:
     return answer
 
 
-def _answer(description: str, model: type[RecommendResponse | ErrorResponse], *headers: str) -> _Json:
+def _answer(description: str, model: type[BaseModel], *headers: str) -> _Json:
     content = {"application/json": {"schema": _ref("schemas", model.__name__)}}
     return {"description": description, "headers": _headers(*headers), "content": content}
 

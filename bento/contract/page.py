@@ -88,7 +88,8 @@ def draw(document: _Json, model: str) -> str:
         headers=[(name, header["description"]) for name, header in document["components"]["headers"].items()],
         answers=[
             (name, schemas[name]["description"], [field[:3] for field in _fields(schemas[name])])
-            for name in _reached(schemas, "RecommendResponse")
+            for answer in ("RecommendResponse", "EventsResponse")
+            for name in _reached(schemas, answer)
         ],
         error=schemas["ErrorDetail"]["description"],
         errors=sorted({error for operation in operations for error in operation.errors}),

@@ -90,9 +90,9 @@ class Recommender:
     """A model, the store of its features, and the most restaurants that a request without candidates may score.
 
     A row whose event is more than ``max_age_s`` ago counts as missing: such a user is one that is unknown, and such a
-    restaurant stays where it is and is scored by the mean restaurant's features. What was counted of either is known all
-    the same. With ``always_text`` no id is given as an integer. What is known of places is refreshed every ``refresh_s``
-    seconds, None for never.
+    restaurant stays where it is and is scored by the mean restaurant's features. What was counted of either is known
+    all the same. With ``always_text`` no id is given as an integer. What is known of places is refreshed every
+    ``refresh_s`` seconds, None for never.
     """
 
     def __init__(

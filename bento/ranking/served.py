@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
@@ -24,7 +25,7 @@ _log = logging.getLogger("bentoml.hexbite")
 
 
 def refresh_interval_s(lag_s: float, settings: Settings) -> float | None:
-    """Every how many seconds what is known of places is refreshed, for a model that was trained with a lag; None never."""
+    """Every how many seconds what is known of places is refreshed, of a model trained with a lag; None for never."""
     if settings.refresh_s == "off":
         return None
     return lag_s if settings.refresh_s is None else settings.refresh_s
@@ -85,6 +86,13 @@ class Served:
             else:
                 _log.info("ready: model %s, schema %s", self.tag, self.fingerprint[:12])
         return reason
+
+    def lag_s(self) -> float | None:
+        """Seconds since what it knows of places was refreshed, as of the last check; None where it counts nothing."""
+        refreshed_at = self._store.refreshed_at
+        if refreshed_at is None or not self._schema.counters:
+            return None
+        return (datetime.now(UTC) - refreshed_at).total_seconds()
 
     async def _warm(self) -> None:
         """Take every way of a request once, on every connection, so that the first is as fast as the next."""

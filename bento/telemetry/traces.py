@@ -62,7 +62,7 @@ class Traces:
         model: str,
         laps: list[Lap],
     ) -> str | None:
-        """Make the spans of one answer of a route, below the caller's where ``traceparent`` names it; its trace id in hex.
+        """Make the spans of one answer of a route, below the caller's where ``traceparent`` names it; its trace id.
 
         ``started`` is on the clock of the laps, ``started_ns`` the same moment since 1970. None where none is sampled.
         """

@@ -7,7 +7,6 @@ from typing import Final, NamedTuple
 
 from bento.contract.events import Reason
 
-
 # What is before that in UTC, no calendar of ours has.
 _FIRST: Final = datetime.min.replace(tzinfo=UTC)
 

@@ -14,6 +14,7 @@ from psycopg.conninfo import make_conninfo
 from db.access.address import resolved
 from db.access.session import (
     FILTER,
+    LOADER,
     NETWORK,
     SCHEMA,
     SINCE,
@@ -90,8 +91,12 @@ def connect(dsn: str, schema: str, *, autocommit: bool = False) -> psycopg.Conne
     try:
         connection = psycopg.connect(address, autocommit=True)
     except psycopg.OperationalError as error:
-        # No code comes with what is refused at the start; the name of a right is the same in every language. Names of
-        # the address are in the text too, in quotes.
+        # No code comes with what is refused at the start; the name of a role or of a right is the same in every
+        # language. Names of the address are in the text too, in quotes.
+        if f'"{LOADER}"' in str(error) and f"role={LOADER}" in given.get("options", ""):
+            raise StoreMisconfigured(
+                f"the store's user may not write to it; run, as its owner: GRANT {LOADER} TO {quoted(given['user'])}"
+            ) from error
         if "CONNECT" not in re.sub(r'"[^"]*"', "", str(error).rpartition("FATAL:")[2]):
             raise
         user = given.get("user", "")
@@ -111,6 +116,12 @@ def connect(dsn: str, schema: str, *, autocommit: bool = False) -> psycopg.Conne
         )
     connection.autocommit = autocommit
     return connection
+
+
+def as_loader(dsn: str) -> str:
+    """The same address, of sessions that step down to who may load, whoever connects."""
+    before = resolved(dsn).get("options", "")
+    return make_conninfo(dsn, options=to_options({"role": LOADER}, before=before))
 
 
 def _translate(error: psycopg.Error) -> StoreError:

@@ -15,6 +15,9 @@ SCHEMA: Final = "hexbite"
 READER: Final = "hexbite_reader"
 TELLER: Final = "hexbite_teller"
 
+#: As whom the service refreshes what is known of places.
+LOADER: Final = "hexbite_loader"
+
 
 class Role(NamedTuple):
     """What a session of the service steps down to.

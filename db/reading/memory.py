@@ -40,10 +40,10 @@ _EVENT: Final = np.dtype([("restaurant", ">i8"), ("time_us", ">i8"), ("zone", ">
 
 
 class Memory(NamedTuple):
-    """``people`` is the one person, in whom the ``pending`` events that no refresh has moved yet are counted already.
+    """``people`` is the one person, in whom the ``pending`` events that no refresh has moved yet are counted.
 
-    ``arrivals`` are the ids ``(A,)`` and states ``(A, C)`` of the restaurants that people went to from the one that this
-    person was at last. ``refreshed_us``, since 1970, is when what belongs to places alone was brought up to date.
+    ``arrivals`` are the ids ``(A,)`` and states ``(A, C)`` of the restaurants that people went to from the one that
+    this person was at last. ``refreshed_us``, since 1970, is when what belongs to places alone was brought up to date.
     """
 
     people: People

@@ -44,8 +44,8 @@ class Snapshot:
     ``restaurants`` ``(N,)`` records in no order, as they came: big-endian ``id`` int64, ``lat_deg`` and ``lng_deg``
     float64, ``features`` ``(S,)`` float32 as the schema's `stored_restaurant_names`, ``event_us`` int64. ``read_us`` is
     the store's own clock at the read; times are microseconds since 2000. ``known`` is how many candidates exist at all,
-    where that was asked. Where the schema has counters, ``memory`` is what is remembered of the user, and the restaurants
-    have a ``state`` ``(C,)`` float64.
+    where that was asked. Where the schema has counters, ``memory`` is what is remembered of the user, and the
+    restaurants have a ``state`` ``(C,)`` float64.
     """
 
     user: Matrix | None

@@ -8,11 +8,10 @@ from math import log
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from hexbite.counters.clocks import CLOCKS, Slots
+from hexbite.counters.clocks import CLOCKS, Integers
 from hexbite.counters.definitions import FARTHEST_DAYS, Counter, Counters, Figure
-from hexbite.counters.states import NEVER, US_PER_DAY, Need, Values, needs_of
+from hexbite.counters.states import NEVER, US_PER_DAY, Indices, Need, Values, needs_of
 from hexbite.features import Matrix
 
 # A share leans on an even spread as if that many events had shown it: one event says little about somebody's hours.
@@ -24,8 +23,8 @@ _HOURS_PER_DAY: Final = 24.0
 def features(
     counters: Counters,
     known: Mapping[Need, Values],
-    slots: Mapping[str, Slots],
-    at_us: npt.NDArray[np.number],
+    slots: Mapping[str, Integers],
+    at_us: Indices,
 ) -> Matrix:
     """The counters' columns ``(N, K)`` float32 of N rows, as `Figures.of`, from the numbers ``(N,)`` by their need."""
     figures = Figures(counters.counters)
@@ -73,7 +72,7 @@ class Figures:
         spread = (0.0,) if counter.clock is None else CLOCKS[counter.clock]
         return _Share(place, whole, counter.clock, _PRIOR_EVENTS * np.array(spread))
 
-    def of(self, known: Values, slots: Mapping[str, Slots], at_us: npt.NDArray[np.number] | float) -> Matrix:
+    def of(self, known: Values, slots: Mapping[str, Integers], at_us: Indices | float) -> Matrix:
         """The columns ``(N, K)`` float32 of N rows, each at its own moment ``at_us`` ``(N,)``, or all at one.
 
         ``known`` ``(M, N)`` has for each of the ``needs`` the number of every row, of the row's own slot where there is

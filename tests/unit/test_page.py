@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from bento.contract.errors import CODES
+from bento.contract.events import EventsRequest
 from bento.contract.models import RecommendRequest, RecommendResponse
 from bento.contract.openapi import document
 from bento.contract.page import PAGE_HEADERS, draw
@@ -59,7 +60,8 @@ def test_it_has_every_route_field_range_default_and_code(page: str) -> None:
 def test_its_example_is_a_request_and_an_answer_of_the_contract(page: str) -> None:
     text = "".join(Read(page).texts)
     sent = re.findall(r"--data '(.*)'", text)
-    assert len(sent) == 2
+    assert len(sent) == 3
+    EventsRequest.model_validate_json(sent.pop())
     for body in sent:
         RecommendRequest.model_validate_json(body)
     assert '$URL/recommend/u00007"' in text
