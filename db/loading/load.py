@@ -18,6 +18,7 @@ from data.folder.verdict import Contents, judge, look
 from db.access.driver import opened, vacuum
 from db.access.session import SCHEMA
 from db.loading.encode import HEADER, TRAILER, batch_to_records
+from db.memory.refresh import refresh
 from db.statements import SQL
 from hexbite.console import Advance, progress
 from hexbite.counters.definitions import By
@@ -89,6 +90,9 @@ def load(
             loaded = _merge(connection, folder, features, tables, mode)
     if not loaded:
         return {}
+    if contents.schema is not None and contents.schema.counters:
+        with progress("bringing counters up to the events"):
+            refresh(dsn, schema=schema)
     with progress("vacuuming") as advance:
         if not vacuum(dsn, schema):
             advance(0, "left to autovacuum: this user may only analyse")

@@ -14,9 +14,9 @@ def states_to_bytes(states: Values) -> bytes:
     return states.astype("<f8").tobytes()
 
 
-def bytes_to_states(packed: bytes, width: int) -> Values:
-    """The inverse of `states_to_bytes`: ``(N, C)`` of C numbers each, C above 0."""
-    return np.frombuffer(packed, dtype="<f8").reshape(-1, width).astype(np.float64)
+def bytes_to_states(packed: bytes, size: int, width: int) -> Values:
+    """The inverse of `states_to_bytes`: ``(N, C)``, N of C numbers each."""
+    return np.frombuffer(packed, dtype="<f8").reshape(size, width).astype(np.float64)
 
 
 def place_dtype(width: int) -> np.dtype[np.void]:

@@ -1,0 +1,11 @@
+-- The pending events of people in a range of ids.
+--
+-- Parameters: low and high, the lowest and highest id; kinds, whose numbers from 0 are told.
+-- Columns:    user_id, restaurant_id, event_ts; kind, -1 for another.
+-- Index:      pending_events_by_user.
+SELECT user_id,
+       restaurant_id,
+       event_ts,
+       coalesce(array_position(%(kinds)s::text[], kind), 0) - 1 AS kind
+  FROM pending_events
+ WHERE user_id BETWEEN %(low)s AND %(high)s
