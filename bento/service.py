@@ -289,7 +289,7 @@ class Hexbite:
         return Answered(to_json(telling.response), headers, answering.primary.tag, [])
 
     def _refresh(self, waits: bool) -> Refreshed | None:
-        return None if self._store is None else refresh(*self._store, wait=waits)
+        return None if self._store is None else refresh(self._store[0], schema=self._store[1], wait=waits)
 
 
 def _count(request: RecommendRequest, answer: Answer) -> None:
@@ -323,7 +323,8 @@ def _check_fields(unknown: list[str]) -> list[tuple[bytes, bytes]]:
     # A field's name is the client's own text: what a header cannot carry is escaped.
     named = ", ".join(name.encode("unicode_escape").decode() for name in unknown)[:200]
     if _settings.unknown_fields == "refuse":
-        raise InvalidRequestError(f"unknown field {unknown[0]!r}", unknown[0])
+        field = "events" if unknown[0].startswith("events.") else unknown[0]
+        raise InvalidRequestError(f"unknown field {unknown[0]!r}", field)
     return [(b"x-hexbite-warning", f"unknown fields ignored: {named}".encode())]
 
 

@@ -5,8 +5,12 @@ from typing import Any
 
 import numpy as np
 import psycopg
+from psycopg.types.json import Jsonb
 
 from hexbite.artifact import Artifact
+from hexbite.counters.definitions import By
+from hexbite.counters.packing import states_to_bytes
+from hexbite.counters.states import Layout
 from hexbite.features import FeatureSchema
 from hexbite.geo import degrees_to_cell
 from hexbite.ids import text_to_id
@@ -26,16 +30,20 @@ def drawn_model(schema: FeatureSchema) -> Artifact:
 
 
 def register(connection: Connection, schema: FeatureSchema) -> int:
-    """The number of the schema in the store."""
+    """The number of the schema in the store, where nothing has happened yet."""
     stored = schema.stored_restaurant_names
     row = connection.execute(
         "INSERT INTO feature_schemas (fingerprint, user_features, restaurant_features, context_features, user_fills,"
-        " restaurant_fills) VALUES (%s, %s, %s, %s, %s, %s) RETURNING schema_id",
+        " restaurant_fills, counters, empty_state, remembered_at)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, CASE WHEN %s THEN now() END) RETURNING schema_id",
         (
             schema.fingerprint,
             *(list(names) for names in (schema.names("user"), stored, schema.names("context"))),
             list(schema.fills("user")),
             [*schema.fills("restaurant"), *[None] * (len(stored) - len(schema.restaurant))],
+            Jsonb(schema.counters.to_json() if schema.counters else {}),
+            states_to_bytes(Layout.of(schema.counters, By.RESTAURANT).empty()),
+            bool(schema.counters),
         ),
     ).fetchone()
     assert row is not None

@@ -19,6 +19,9 @@ _log = logging.getLogger("bentoml.hexbite")
 # Between two looks at how often it is wanted, which deployments change.
 _LOOK_S: Final = 1.0
 
+# Where each answer of who tells is preceded by one: for what others told.
+_LEAST_OFTEN_S: Final = 60.0
+
 
 class Refreshing:
     """Calls ``refresh`` in a thread; what keeps it from that is logged when it changes, and counted each time.
@@ -33,12 +36,13 @@ class Refreshing:
         self._fault = ""
 
     async def keep(self, interval_s: Callable[[], float | None]) -> None:
-        """At each whole interval since 1970, at which all workers look, one of them refreshes; None or 0: never."""
+        """At each whole interval since 1970, at which all workers wake, one of them refreshes; None for never."""
         while True:
-            every_s = interval_s()
-            if not every_s:
+            wanted_s = interval_s()
+            if wanted_s is None:
                 await asyncio.sleep(_LOOK_S)
                 continue
+            every_s = wanted_s or _LEAST_OFTEN_S
             now = time.time()
             due = (math.floor(now / every_s) + 1) * every_s
             await asyncio.sleep(min(due - now, _LOOK_S))
@@ -71,5 +75,5 @@ class Refreshing:
             self._fault = ""
             _log.info("what is known of places is refreshed again")
         if done is not None:
-            metrics.refresh_seconds.observe(done.seconds)
+            metrics.refresh_seconds.observe(done.took_s)
             metrics.refreshed_events.inc(done.events)

@@ -19,7 +19,7 @@ from hexbite.counters.states import Events, Indices, Layout, Values
 from hexbite.errors import StoreMisconfigured
 from hexbite.features import FeatureSchema
 from hexbite.geo import Ids
-from hexbite.zones import are_zones, local_times
+from hexbite.zones import are_zones, local_times_of_moments
 
 #: What keeps a schema with counters from being served, and what to do.
 NOT_MADE: Final = "what people did is not counted yet for the model's counters; run: python -m db refresh"
@@ -113,8 +113,8 @@ class MemoryForm:
         found = {clock: np.full(len(zones), -1) for clock in self._counters.clocks}
         if not found:
             return found
-        for row in np.flatnonzero(are_zones(zones)).tolist():
-            local = local_times(zones[row : row + 1], time_us[row] / _US_PER_S)
-            for clock, slot in found.items():
-                slot[row : row + 1] = slots(clock, *local)
+        known = are_zones(zones)
+        local = local_times_of_moments(zones[known], time_us[known] / _US_PER_S)
+        for clock, slot in found.items():
+            slot[known] = slots(clock, *local)
         return found

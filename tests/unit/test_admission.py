@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from bento.edge.admission import Admission
+from bento.edge.admission import Admission, SideDoor
 
 CROWDED_S = 0.25
 
@@ -150,3 +150,52 @@ def test_one_refused_leaves_nothing_behind() -> None:
         assert door.in_flight == 2
         door.leave(took_s=0.001)
         assert door.enter()
+
+
+def let_in(door: Admission | SideDoor) -> int:
+    """Let in whoever may come in; how many those were."""
+    count = 0
+    while door.enter():
+        count += 1
+    return count
+
+
+def test_the_side_door_lets_in_a_share_and_takes_no_place_of_the_others() -> None:
+    with a_door(least=4, most=32) as (door, _):
+        side = SideDoor(door, 0.25)
+        assert let_in(side) == 8
+        assert let_in(door) == 32
+
+
+def test_the_side_door_is_shut_before_the_main_one_is() -> None:
+    with a_door(least=4, most=32) as (door, _):
+        side = SideDoor(door, 0.25)
+        full(door)
+        assert not side.enter() and side.is_full()
+        door.leave(0.001)
+        assert side.enter() and door.enter()
+        side.leave(9.0)
+        assert side.in_flight == 0
+
+
+def test_the_side_door_grows_narrow_with_the_main_one_but_never_shut() -> None:
+    with a_door(least=1, most=32) as (door, clock):
+        side = SideDoor(door, 0.25)
+        widths = [side.limit]
+        for _ in range(20):
+            full(door)
+            clock.now += 1
+            emptied(door, took_s=1)
+            widths.append(side.limit)
+        assert widths[0] == 8 and widths[-1] == 1
+        assert sorted(widths, reverse=True) == widths
+
+
+def test_how_long_the_side_door_s_take_says_nothing_of_the_main_ones() -> None:
+    with a_door(least=4, most=32) as (door, clock):
+        side = SideDoor(door, 0.25)
+        for _ in range(10):
+            assert side.enter()
+            clock.now += 1
+            side.leave(9.0)
+        assert door.limit == 32 and door.in_flight == 0

@@ -48,6 +48,11 @@ def refused(monkeypatch: pytest.MonkeyPatch, environment: Mapping[str, str]) -> 
         ("HEXBITE_MAX_BODY_BYTES", ["999", "1MB"]),
         ("HEXBITE_DRAIN_S", ["-1", "301", "nan"]),
         ("HEXBITE_API_KEYS", [",", " ", "x", DIGEST[:-1], DIGEST.upper(), f"{DIGEST} {DIGEST}", f"{DIGEST},{SECRET}"]),
+        ("HEXBITE_EVENT_KEYS", [",", "x", DIGEST[:-1], f"{DIGEST},{SECRET}"]),
+        ("HEXBITE_MAX_EVENT_AGE_S", ["0", "-1", "nan", "inf", "7 days", "off"]),
+        ("HEXBITE_MAX_EVENT_AHEAD_S", ["-1", "nan", "86401"]),
+        ("HEXBITE_REFRESH_S", ["-1", "nan", "604801", "none"]),
+        ("HEXBITE_EVENT_CONNECTIONS", ["0", "101"]),
         ("HEXBITE_METRICS", ["maybe"]),
         ("HEXBITE_DOCS", ["2"]),
         ("HEXBITE_LOG_FORMAT", ["xml"]),
@@ -115,3 +120,12 @@ def test_the_parts_of_a_requests_time_fit_into_it(monkeypatch: pytest.MonkeyPatc
 def test_settings_do_not_change_while_the_service_runs() -> None:
     with pytest.raises(ValueError, match="frozen"):
         setattr(Settings(), "max_candidates", 5)  # noqa: B010 - mypy knows that it may not be
+
+
+def test_what_bounds_events_and_refreshes_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (Settings().max_event_age_s, Settings().max_event_ahead_s, Settings().refresh_s) == (604_800, 60, None)
+    monkeypatch.setenv("HEXBITE_MAX_EVENT_AGE_S", "none")
+    monkeypatch.setenv("HEXBITE_REFRESH_S", "off")
+    assert (Settings().max_event_age_s, Settings().refresh_s) == ("none", "off")
+    monkeypatch.setenv("HEXBITE_REFRESH_S", "0")
+    assert Settings().refresh_s == 0
