@@ -47,7 +47,7 @@ def world(*, unchosen: str = "leave out") -> World:
     many = len(RESTAURANTS)
     return World(
         asked,
-        split=Split(SPLIT_S * 1_000_000, 0.2, *(np.empty(0, np.uint64),) * 2),
+        split=Split(SPLIT_S * 1_000_000, None, 0.2, 0.0, *(np.empty(0, np.uint64),) * 2),
         first_us=0,
         last_us=10**12,
         lats=np.linspace(50.0, 50.04, many),
@@ -156,8 +156,8 @@ def test_rows_of_a_list_lie_together_and_a_list_is_in_one_split() -> None:
     ]
     rows = make_lists(frame(events), world(unchosen="keep"), Tally.start()).rows
     assert rows["list"].is_sorted()
-    assert rows.group_by("list").agg(pl.col("is_test").n_unique())["is_test"].max() == 1
-    assert (rows["is_test"] == (rows["time"] >= SPLIT_S * 1_000_000)).all()
+    assert rows.group_by("list").agg(pl.col("part").n_unique())["part"].max() == 1
+    assert ((rows["part"] == Outcome.TEST) == (rows["time"] >= SPLIT_S * 1_000_000)).all()
 
 
 def test_a_person_stands_where_they_chose_last_and_never_at_the_answer() -> None:
