@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check format lock bench-load bench-log bench-synthetic bench-training bench-serving bench-prefilter bench-stages bench-ids bench-visits task \
-	image up down logs load psql deploy containers audit faults fuzz bench-overload clean
+	image up down logs load psql deploy containers audit parity faults fuzz bench-overload clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -26,7 +26,7 @@ $(INSTALLED): requirements/dev.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --requirement requirements/dev.txt
 	@touch $@
 
-demo: $(INSTALLED) ## a small world from parquet to an answer, served on PORT=3000; ONCE=1 ends after the answer
+demo: $(INSTALLED) ## a small world from a log to an answer, served on PORT=3000; ONCE=1 ends after the answer
 	@$(BIN)/python -m demo --port "$(PORT)" $(if $(filter-out 0,$(ONCE)),--once)
 
 test: $(INSTALLED) ## every test, on a Postgres of its own: twelve minutes on two cores
@@ -84,6 +84,9 @@ bench-visits: $(INSTALLED) ## a drawn past learned, beside the best possible ran
 audit: $(INSTALLED) ## known vulnerabilities of the pinned dependencies, where PyPI tells
 	$(BIN)/python ops/audit.py
 
+parity: $(INSTALLED) ## 5,000 requests told of counters what their training rows are told, twice: twenty minutes
+	ASKS=5000 $(BIN)/python -m pytest --quiet tests/e2e/test_counter_parity.py
+
 faults: $(INSTALLED) ## Postgres and workers broken under load, answers counted: four minutes
 	$(BIN)/python -m pytest --quiet --capture=no tests/faults
 
@@ -131,4 +134,4 @@ containers: $(INSTALLED) ## the containers tried on a Docker engine: a quarter o
 	$(BIN)/python -m pytest --quiet --capture=no tests/containers
 
 clean: ## forget the demo's world; the model store and the feature store stay
-	rm -rf data/demo
+	rm -rf data/demo data/demo-log

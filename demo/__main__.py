@@ -1,9 +1,10 @@
-"""The whole line in one command: draw a world, load it, train, serve, ask, and show the answer."""
+"""The whole line in one command: draw a past, import and load it, train, serve, ask, order something, and ask again."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shlex
 import signal
@@ -11,8 +12,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -30,11 +32,19 @@ from hexbite.folder import REQUESTS
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _DATA: Final = _ROOT / "data" / "demo"
-_WORLD: Final = _DATA / "world.json"
+_DRAWN: Final = _ROOT / "data" / "demo-log"
+_SIZES: Final = ("--people", "300", "--places", "300", "--visits", "15000", "--days", "90")
+# What the log came from, and what the import made of it: a model of the same two needs no training again.
+_SOURCES: Final = (_DRAWN / "visits.json", _DATA / "source.json")
 _TRAINED: Final = _DATA / "trained.json"
 _LOG: Final = _DATA / "serve.log"
 _HOST: Final = "127.0.0.1"
 _SHOWN: Final = 10
+_RANKED: Final = 100
+
+# From where on something new is ordered, and the counter that says what is new.
+_ORDERED_RANK: Final = 7
+_OWN_VISITS: Final = "own_visits"
 _STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _out = Console(soft_wrap=True)
@@ -44,7 +54,7 @@ def demo(
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Where to serve, on 127.0.0.1.")] = 3000,
     once: Annotated[bool, typer.Option("--once", help="End after the answer.")] = False,
 ) -> None:
-    """See Hexbite work: from drawn clicks to an answer over HTTP."""
+    """See Hexbite work: from a drawn past to an answer over HTTP that changes with an order."""
     started = time.monotonic()
     _require_free(port)
     # Ctrl-C too: a shell starts what it puts into the background with that ignored.
@@ -57,7 +67,7 @@ def demo(
     try:
         tag = _prepare(environment)
         with _serving(port, environment | {"HEXBITE_MODEL": tag}):
-            _ask(port)
+            _ask_order_ask(port)
             _out.print(f"answered {time.monotonic() - started:.0f} s after the start")
             if not once:
                 _out.print(
@@ -74,11 +84,15 @@ def demo(
 def _prepare(environment: Mapping[str, str]) -> str:
     """Data, tables and a model, each reused where it is there already; the model's tag."""
     _run("db", "upgrade", environment=environment)
-    if not _WORLD.exists():
-        _run("data", "synthetic", "data/demo", environment=environment)
+    if not all(source.exists() for source in _SOURCES):
+        # Up to now: what is counted fades.
+        today = datetime.now(UTC).date().isoformat()
+        _run("data", "visits", "data/demo-log", *_SIZES, "--until", today, environment=environment)
+        _run("data", "log", "data/demo-log/map.toml", "data/demo", environment=environment)
     # What somebody changed in the store since the last time is theirs.
     _run("db", "load", "data/demo", "--mode", "fill", environment=environment)
-    world = hashlib.sha256(_WORLD.read_bytes()).hexdigest()
+    _run("db", "events", "data/demo/events", environment=environment)
+    world = hashlib.sha256(b"".join(source.read_bytes() for source in _SOURCES)).hexdigest()
     if _TRAINED.exists():
         trained = json.loads(_TRAINED.read_text())
         if trained["world"] == world and _is_stored(trained["model"], environment):
@@ -166,16 +180,43 @@ def _stop(server: subprocess.Popen[bytes], patience_s: float = 10.0) -> None:
             continue
 
 
-def _ask(port: int) -> None:
-    """One request of the drawn world, and its answer as a table."""
+def _ask_order_ask(port: int) -> None:
+    """One request of the drawn past and its answer as a table; an order, and what it moved."""
     request = pl.scan_parquet(_DATA / REQUESTS).head(1).collect().row(0, named=True)
     body: dict[str, Any] = {
         "latitude": round(request["latitude"], 6),
         "longitude": round(request["longitude"], 6),
-        "size": _SHOWN,
+        "size": _RANKED,
         "max_dist": request["max_dist"],
+        "explain": True,
     }
     path = f"/recommend/u{request['user_id']:05d}"
+    answer = _post(port, path, body)
+    before = answer.json()["restaurants"]
+    _show(request["user_id"], before)
+    _out.print(f"model {answer.headers['x-hexbite-model']}, request {answer.headers['x-request-id']}")
+    new = (place for place, one in enumerate(before) if one["features"]["context"][_OWN_VISITS] == 0)
+    place = next((place for place in new if place >= _ORDERED_RANK - 1), None)
+    if place is None:
+        _out.print(f"nothing from rank {_ORDERED_RANK} on is new to user {request['user_id']}")
+        return
+    ordered = before[place]["id"]
+    event = {
+        "event_id": f"demo-{time.time_ns()}",
+        "user_id": request["user_id"],
+        "restaurant_id": ordered,
+        "event": "visit",
+        "event_ts": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "request_id": answer.headers["x-request-id"],
+        "position": place + 1,
+    }
+    _post(port, "/events", {"events": [event]})
+    after = _post(port, path, body).json()["restaurants"]
+    _out.print(_moved(before, after, ordered))
+
+
+def _post(port: int, path: str, body: Mapping[str, Any]) -> httpx.Response:
+    """A request as a person would type it, and its answer."""
     _out.print(
         f"$ curl http://{_HOST}:{port}{path} -H 'Content-Type: application/json' -d '{json.dumps(body)}'",
         style="bold",
@@ -184,16 +225,36 @@ def _ask(port: int) -> None:
     answer = httpx.post(f"http://{_HOST}:{port}{path}", json=body, timeout=30)
     if answer.status_code != httpx.codes.OK:
         raise DemoError(f"the service answered {answer.status_code}: {answer.text}")
-    restaurants = answer.json()["restaurants"]
-    table = Table(title=f"{len(restaurants)} restaurants for user {request['user_id']}, best first")
-    for heading in ("rank", "restaurant", "score", "distance"):
+    return answer
+
+
+def _show(user_id: int, restaurants: Sequence[Mapping[str, Any]]) -> None:
+    shown = restaurants[:_SHOWN]
+    table = Table(title=f"{len(shown)} restaurants for user {user_id}, best first")
+    for heading in ("rank", "restaurant", "score", "distance", "own visits"):
         table.add_column(heading, justify="right")
-    for rank, restaurant in enumerate(restaurants, start=1):
+    for rank, restaurant in enumerate(shown, start=1):
         table.add_row(
-            str(rank), str(restaurant["id"]), f"{restaurant['score']:.4f}", f"{restaurant['displacement']:,.0f} m"
+            str(rank),
+            str(restaurant["id"]),
+            f"{restaurant['score']:.4f}",
+            f"{restaurant['displacement']:,.0f} m",
+            # The counter is the log of one more.
+            f"{math.expm1(restaurant['features']['context'][_OWN_VISITS]):.0f}",
         )
     Console().print(table)
-    _out.print(f"model {answer.headers['x-hexbite-model']}, request {answer.headers['x-request-id']}")
+
+
+def _moved(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]], restaurant_id: int) -> str:
+    """What an order moved, and why, in a line."""
+    told = []
+    for answer in (before, after):
+        ranks = [restaurant["id"] for restaurant in answer]
+        rank = ranks.index(restaurant_id)
+        told.append((rank + 1, answer[rank]["features"]["context"]))
+    (rank, were), (rank_now, are) = told
+    changed = ", ".join(f"{name} {value:.2f} -> {are[name]:.2f}" for name, value in were.items() if are[name] != value)
+    return f"ordered at restaurant {restaurant_id}: rank {rank} -> {rank_now}, because {changed}"
 
 
 def _require_free(port: int) -> None:

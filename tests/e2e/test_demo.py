@@ -1,6 +1,7 @@
 """`python -m demo`, as `make demo` runs it: on a server of its own, from nothing, and once more."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -79,6 +80,14 @@ def test_once_ends_with_an_answer_and_leaves_no_process_behind(environment: dict
         assert finished.returncode == 0, finished.stdout + finished.stderr
         assert "best first" in finished.stdout
         assert "model hexbite:" in finished.stdout
+        moved = re.search(r"rank (\d+) -> (\d+), because", finished.stdout)
+        assert moved is not None, finished.stdout
+        rank, rank_now = map(int, moved.groups())
+        assert rank >= 7
+        assert rank_now != rank
+        # The person's own counters, at once; places lag, and are not among them.
+        assert "own_visits 0.00 -> 0.69" in finished.stdout
+        assert "place_visits" not in finished.stdout.splitlines()[-2]
         assert "\x1b[" not in finished.stdout + finished.stderr
         if Path("/proc").exists():
             assert processes_that_mention(environment["HEXBITE_HOME"]) == []
