@@ -32,7 +32,7 @@ _EPOCH_US: Final = round(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * _US_PER
 # '-infinity' of a timestamptz: for never.
 _NEVER: Final = -(2**63)
 
-# What the first byte of a mark says, see db/sql/memory.sql.
+# What the first byte of a mark says, see db/sql/reading/memory.sql.
 _OF_USER, _PLACES, _PENDING, _ARRIVALS = b"spea"
 
 _USER: Final = struct.Struct(">xqqq")
@@ -63,7 +63,7 @@ class MemoryForm:
         self._codes = {kind: code for code, kind in enumerate(schema.counters.kinds)}
 
     def decode(self, user_id: int, rows: Iterable[tuple[bytes | None, bytes]]) -> Memory:
-        """The memory of a user, from what is packed in rows of db/sql/memory.sql and their marks.
+        """The memory of a user, from what is packed in rows of db/sql/reading/memory.sql and their marks.
 
         Raises StoreMisconfigured where the states of the schema are not made yet.
         """
