@@ -50,7 +50,7 @@ _SEGMENTS: Final = ("student", "family", "office", "night owl")
 # What a score is made of.
 _TASTE_SPREAD: Final = 0.7
 _APPEAL_SPREAD: Final = 0.8
-_HABIT: Final = 0.6
+_HABIT: Final = 0.8
 _METRES_PER_UNIT: Final = 600.0
 _IN_TIME, _OUT_OF_TIME = 0.8, -0.8
 

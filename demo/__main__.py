@@ -247,13 +247,14 @@ def _show(user_id: int, restaurants: Sequence[Mapping[str, Any]]) -> None:
 
 def _moved(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]], restaurant_id: int) -> str:
     """What an order moved, and why, in a line."""
-    told = []
-    for answer in (before, after):
-        ranks = [restaurant["id"] for restaurant in answer]
-        rank = ranks.index(restaurant_id)
-        told.append((rank + 1, answer[rank]["features"]["context"]))
-    (rank, were), (rank_now, are) = told
-    changed = ", ".join(f"{name} {value:.2f} -> {are[name]:.2f}" for name, value in were.items() if are[name] != value)
+    (rank, were), (rank_now, are) = (
+        next(
+            (rank, one["features"]["context"]) for rank, one in enumerate(answer, start=1) if one["id"] == restaurant_id
+        )
+        for answer in (before, after)
+    )
+    told = [(name, f"{value:.2f}", f"{are[name]:.2f}") for name, value in were.items()]
+    changed = ", ".join(f"{name} {was} -> {is_now}" for name, was, is_now in told if was != is_now)
     return f"ordered at restaurant {restaurant_id}: rank {rank} -> {rank_now}, because {changed}"
 
 

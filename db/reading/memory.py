@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -15,7 +14,7 @@ from hexbite.counters.clocks import Slots, slots
 from hexbite.counters.definitions import By
 from hexbite.counters.packing import place_dtype
 from hexbite.counters.people import People
-from hexbite.counters.states import Events, Indices, Layout, Values
+from hexbite.counters.states import NEVER, Events, Indices, Layout, Values
 from hexbite.errors import StoreMisconfigured
 from hexbite.features import FeatureSchema
 from hexbite.geo import Ids
@@ -32,7 +31,7 @@ _EPOCH_US: Final = round(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * _US_PER
 # '-infinity' of a timestamptz: for never.
 _NEVER: Final = -(2**63)
 
-# What the first byte of a mark says, see db/sql/memory.sql.
+# What the first byte of a mark says, see db/sql/reading/memory.sql.
 _OF_USER, _PLACES, _PENDING, _ARRIVALS = b"spea"
 
 _USER: Final = struct.Struct(">xqqq")
@@ -57,40 +56,48 @@ class MemoryForm:
 
     def __init__(self, schema: FeatureSchema) -> None:
         self._counters = schema.counters
-        self._place, self._arrival = (
-            place_dtype(Layout.of(schema.counters, by).width) for by in (By.PAIR, By.PREVIOUS)
+        layouts = {by: Layout.of(schema.counters, by) for by in By}
+        # Of somebody who never did anything.
+        self._state = layouts[By.USER].empty()[0]
+        self._known, self._arrivals = (
+            np.empty(0, dtype=place_dtype(layouts[by].width)) for by in (By.PAIR, By.PREVIOUS)
         )
         self._codes = {kind: code for code, kind in enumerate(schema.counters.kinds)}
 
     def decode(self, user_id: int, rows: Iterable[tuple[bytes | None, bytes]]) -> Memory:
-        """The memory of a user, from what is packed in rows of db/sql/memory.sql and their marks.
+        """The memory of a user, from what is packed in rows of db/sql/reading/memory.sql and their marks.
 
         Raises StoreMisconfigured where the states of the schema are not made yet.
         """
-        people = People.strangers(np.array([user_id]), self._counters)
-        arrivals = np.empty(0, dtype=self._arrival)
+        refreshed_us, previous, last_us = _NEVER, 0, NEVER
+        state, known, arrivals = self._state, self._known, self._arrivals
         told: list[tuple[str, bytes]] = []
-        refreshed_us = _NEVER
         for packed, mark in rows:
             if mark[0] == _OF_USER:
                 refreshed_us, previous, previous_us = _USER.unpack(mark)
                 if packed is not None:
-                    people = replace(people, states=np.frombuffer(packed, dtype="<f8")[np.newaxis])
+                    state = np.frombuffer(packed, dtype="<f8")
                 if previous_us != _NEVER:
-                    last_us = np.array([previous_us + _EPOCH_US], dtype=np.float64)
-                    people = replace(people, previous=np.array([previous]), previous_us=last_us)
+                    last_us = previous_us + _EPOCH_US
             elif packed is None:
                 continue
             elif mark[0] == _PLACES:
-                known = np.frombuffer(packed, dtype=self._place)
-                ids, owner = known["id"].astype(np.int64), np.zeros(len(known), dtype=np.int64)
-                people = replace(people, owner=owner, restaurants=ids, pairs=known["state"])
+                known = np.frombuffer(packed, dtype=known.dtype)
             elif mark[0] == _PENDING:
                 told.append((mark[1:].decode(), packed))
             elif mark[0] == _ARRIVALS:
-                arrivals = np.frombuffer(packed, dtype=self._arrival)
+                arrivals = np.frombuffer(packed, dtype=arrivals.dtype)
         if refreshed_us == _NEVER:
             raise StoreMisconfigured(NOT_MADE)
+        people = People(
+            np.array([user_id]),
+            state[np.newaxis],
+            np.array([previous]),
+            np.array([last_us], dtype=np.float64),
+            np.zeros(len(known), dtype=np.int64),
+            known["id"].astype(np.int64),
+            known["state"],
+        )
         pending = sum(len(packed) for _, packed in told) // _EVENT.itemsize
         counted = [(self._codes[kind], packed) for kind, packed in told if kind in self._codes]
         if counted:
