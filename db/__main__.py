@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -15,8 +16,12 @@ from data.folder.tables import MAX_REJECTED, Rejection
 from db import migrate
 from db.access.address import shown
 from db.embedded import EmbeddedServer
+from db.loading.backfill import backfill
 from db.loading.load import Loaded, Mode, load
 from db.loading.move import move
+from db.memory.expire import expire
+from db.memory.forget import forget
+from db.memory.refresh import refresh
 from db.settings import StoreSettings, home, store_address, store_dsn
 from db.status import status
 from hexbite.console import run
@@ -29,6 +34,14 @@ app = typer.Typer(
 )
 
 _SHOWN_REJECTIONS: Final = 100
+
+_MOMENTS: Final = [
+    "%Y-%m-%d",
+    "%Y-%m-%dT%H:%M:%S",
+    "%Y-%m-%d %H:%M:%S",
+    "%Y-%m-%dT%H:%M:%S%z",
+    "%Y-%m-%dT%H:%M:%S.%f%z",
+]
 
 Sql = Annotated[bool, typer.Option("--sql", help="Print the script for a DBA instead; no server is asked.")]
 
@@ -164,6 +177,68 @@ def move_restaurant(
     schemas = moved.as_integer + moved.as_text
     print(f"restaurant {restaurant_id} moved in {schemas} {'schema' if schemas == 1 else 'schemas'}", end="")
     print(f": as an integer in {moved.as_integer}, as text in {moved.as_text}" if all(moved) else "")
+
+
+@app.command("events")
+def backfill_events(
+    files: Annotated[
+        list[str], typer.Argument(help="Parquet, CSV or JSON lines: files, folders, patterns, addresses.")
+    ],
+    since: Annotated[datetime | None, typer.Option(help="Only events from this UTC time on.", formats=_MOMENTS)] = None,
+    before: Annotated[
+        datetime | None, typer.Option(help="Only events from before this UTC time.", formats=_MOMENTS)
+    ] = None,
+) -> None:
+    """Tell the store what people did: all events of the files or none, and each once however often it is told."""
+    dsn, schema = _store()
+    done = backfill(dsn, files, schema=schema, since=_utc(since), before=_utc(before))
+    left_out = f", {done.left_out:,} left out by their time" if since is not None or before is not None else ""
+    print(f"events: {done.new:,} new, {done.known:,} known already{left_out}")
+    if not done.new:
+        print("nothing was changed")
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return moment if moment is None or moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+@app.command("refresh")
+def refresh_states() -> None:
+    """Bring what counters are read from up to the events that were told."""
+    dsn, schema = _store()
+    done = refresh(dsn, schema)
+    assert done is not None
+    for fingerprint in done.made:
+        print(f"schema {fingerprint[:12]}: states made from the events that are kept")
+    print(
+        f"refreshed: {done.events:,} events of {done.users:,} people at {done.restaurants:,} restaurants "
+        f"in {done.seconds:.1f} s"
+    )
+
+
+@app.command("forget", context_settings={"ignore_unknown_options": True})
+def forget_user(
+    user_id: Annotated[str, typer.Argument(help="As the data has it; behind -- where it begins with -.")],
+) -> None:
+    """Remove a person: rows, events, and what is remembered of it."""
+    dsn, schema = _store()
+    gone = forget(dsn, user_id, schema=schema)
+    print(
+        f"user {user_id} forgotten: {gone.rows:,} rows, {gone.events:,} events ({gone.pending:,} of them pending) and "
+        f"{gone.event_ids:,} ids of events, {gone.states:,} states"
+    )
+
+
+@app.command("expire")
+def expire_events(
+    before: Annotated[datetime, typer.Option(help="UTC; events from before are let go.", formats=_MOMENTS)],
+) -> None:
+    """Let old events go; what they were counted into stays, and none from before can be told any more."""
+    settings = StoreSettings.from_environment()
+    moment = _utc(before)
+    assert moment is not None
+    gone = expire(store_dsn(settings), moment, max_event_age_s=settings.max_event_age_s, schema=settings.store_schema)
+    print(f"events: {gone.events:,} and {gone.event_ids:,} ids let go, {gone.months} months as wholes")
 
 
 @app.command("status")

@@ -26,7 +26,9 @@ class StoreSettings(BaseSettings):
     """``database_url``: DATABASE_URL, the address of a Postgres server. ``database_password_file``:
     DATABASE_PASSWORD_FILE, a file with the password that the address lacks, as orchestrators hand secrets over.
     ``home``: HEXBITE_HOME, where the embedded server keeps its data where there is no address. ``store_schema``:
-    HEXBITE_STORE_SCHEMA, the schema of the database that everything of ours lives in. Empty counts as unset.
+    HEXBITE_STORE_SCHEMA, the schema of the database that everything of ours lives in. ``max_event_age_s``:
+    HEXBITE_MAX_EVENT_AGE_S, how late the service lets events be told; None, which is written ``none``, for no bound.
+    Empty counts as unset.
     """
 
     model_config = SettingsConfigDict(env_prefix="HEXBITE_", frozen=True, env_ignore_empty=True)
@@ -35,6 +37,7 @@ class StoreSettings(BaseSettings):
     database_password_file: Path | None = Field(default=None, validation_alias="DATABASE_PASSWORD_FILE")
     home: Path | None = None
     store_schema: str = SCHEMA
+    max_event_age_s: float | None = 7 * 86_400.0
 
     @field_validator("store_schema")
     @classmethod
@@ -44,6 +47,19 @@ class StoreSettings(BaseSettings):
         if not is_name or name.startswith("pg_") or name in _NOT_OURS:
             raise ValueError(f"must be a schema's name: ASCII, at most {_MOST_CHARACTERS} characters, no system schema")
         return name
+
+    @field_validator("max_event_age_s", mode="before")
+    @classmethod
+    def _require_seconds(cls, value: object) -> float | None:
+        if value is None or value == "none":
+            return None
+        try:
+            seconds = float(str(value))
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds < float("inf"):
+            raise ValueError('must be a number of seconds above 0, or "none"')
+        return seconds
 
     @classmethod
     def from_environment(cls) -> Self:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 from psycopg.rows import dict_row
 
 from db.access.driver import opened
 from db.access.session import SCHEMA
 from db.migrate import current, head
 from db.statements import SQL
+
+#: The first revision that keeps events.
+EVENTS_SINCE: Final = "0008"
 
 
 def status(dsn: str, schema: str = SCHEMA) -> list[str]:
@@ -21,7 +26,11 @@ def status(dsn: str, schema: str = SCHEMA) -> list[str]:
         ]
         if revision is None or connection.execute("SELECT to_regclass('feature_schemas')").fetchone() == (None,):
             return lines
-        features = connection.cursor(row_factory=dict_row).execute(SQL["status"]).fetchall()
+        rows = connection.cursor(row_factory=dict_row)
+        features = rows.execute(SQL["status"]).fetchall()
+        has_events = revision >= EVENTS_SINCE
+        told = rows.execute(SQL["told_events"]).fetchone() if has_events else None
+        counting = {row["fingerprint"]: row for row in rows.execute(SQL["lag"])} if has_events else {}
     if not features:
         lines.append("schemas   none: python -m db load DIR")
     for stored in features:
@@ -34,4 +43,24 @@ def status(dsn: str, schema: str = SCHEMA) -> list[str]:
             event = stored[f"newest_{entity}"]
             since = "" if event is None else f", newest event {event:%Y-%m-%d %H:%M:%S %Z}"
             lines.append(f"  {table:<12} {stored[table]:,}{since}")
+        if stored["fingerprint"] in counting:
+            lines.append(f"  counters     {_lag(counting[stored['fingerprint']])}")
+    if told is not None:
+        lines += _events(told)
     return lines
+
+
+def _lag(row: dict[str, Any]) -> str:
+    told = f"{row['counters']}, places may lag by {row['lag_s']:g} s"
+    if row["remembered_at"] is None:
+        return f"{told}; states are not made yet: python -m db refresh"
+    return f"{told}; last refreshed {row['remembered_at']:%Y-%m-%d %H:%M:%S %Z}, {row['ago_s']:,.0f} s ago"
+
+
+def _events(told: dict[str, Any]) -> list[str]:
+    between = (
+        f", {told['oldest']:%Y-%m-%d %H:%M:%S %Z} to {told['newest']:%Y-%m-%d %H:%M:%S %Z}" if told["events"] else ""
+    )
+    kept = f"; kept since {told['kept_since']:%Y-%m-%d %H:%M:%S %Z}" if told["kept_since"] else ""
+    waiting = f", the oldest of {told['oldest_pending']:%Y-%m-%d %H:%M:%S %Z}" if told["pending"] else ""
+    return [f"events    {told['events']:,}{between}{kept}", f"pending   {told['pending']:,}{waiting}"]

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
+import numpy as np
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from db.access.address import resolved
+from db.access.arrays import BigintArray
 from db.access.session import (
     FILTER,
     LOADER,
@@ -114,6 +116,7 @@ def connect(dsn: str, schema: str, *, autocommit: bool = False) -> psycopg.Conne
             f"user {user} may not use schema {quoted(schema)}; run, as the store's owner: "
             f"GRANT hexbite_loader TO {user}, or, for who migrates: ALTER SCHEMA {quoted(schema)} OWNER TO {user}"
         )
+    connection.adapters.register_dumper(np.ndarray, BigintArray)
     connection.autocommit = autocommit
     return connection
 

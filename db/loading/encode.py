@@ -1,8 +1,6 @@
-"""Rows to the binary form of COPY, whole columns at a time.
+"""Rows of users and restaurants to the binary form of COPY.
 
-The form is in Postgres's manual, under COPY: a header, then for each row a count of fields and each field's length and
-bytes, big-endian. Without NULLs every row is as long as the next, so that numpy lays out thousands at once; a text id,
-which is longer or shorter than the next, is put behind each.
+Without NULLs every row is as long as the next; a text id, which is longer or shorter than the next, is put behind each.
 """
 
 from __future__ import annotations
@@ -15,15 +13,10 @@ import numpy.typing as npt
 
 from data.folder.columns import NO_EVENT
 from data.folder.tables import Batch
+from db.access.copying import EPOCH_US
 from hexbite.geo import Ids
 
-HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-TRAILER: Final = b"\xff\xff"
-
 _FLOAT4_OID: Final = 700
-
-# Postgres counts microseconds from 2000-01-01.
-_EPOCH_US: Final = 946_684_800_000_000
 
 
 def batch_to_records(batch: Batch, cells: Ids | None) -> bytes:
@@ -53,7 +46,7 @@ def batch_to_records(batch: Batch, cells: Ids | None) -> bytes:
     rows["dimensions"], rows["oid"], rows["width"], rows["first"] = 1, _FLOAT4_OID, width, 1
     rows["features"]["length"], rows["features"]["value"] = 4, batch.features
     rows["event length"] = 8
-    rows["event"] = np.where(batch.event_us == NO_EVENT, NO_EVENT, batch.event_us - _EPOCH_US)
+    rows["event"] = np.where(batch.event_us == NO_EVENT, NO_EVENT, batch.event_us - EPOCH_US)
     return _with_texts(rows.tobytes(), rows.itemsize, batch.texts) if batch.texts else rows.tobytes()
 
 

@@ -15,9 +15,10 @@ from psycopg.types.json import Jsonb
 from data.folder.clicks import Unknown
 from data.folder.tables import MAX_REJECTED, Rejection, Table
 from data.folder.verdict import Contents, judge, look
+from db.access.copying import HEADER, TRAILER
 from db.access.driver import opened, vacuum
 from db.access.session import SCHEMA
-from db.loading.encode import HEADER, TRAILER, batch_to_records
+from db.loading.encode import batch_to_records
 from db.memory.refresh import refresh
 from db.statements import SQL
 from hexbite.console import Advance, progress

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
 from typing import Any, Final
 
 import numpy as np
@@ -21,7 +20,7 @@ _ID_BYTES: Final = 8
 def read_people(connection: psycopg.Connection[Any], counting: Counting, ids: Ids) -> People:
     """What is remembered of users, whose ``ids`` ``(U,)`` ascend; strangers where nothing is."""
     people = People.strangers(ids, counting.counters)
-    parameters = {"schema_id": counting.schema_id, "ids": ids.tolist()}
+    parameters = {"schema_id": counting.schema_id, "ids": ids}
     rows = connection.cursor(binary=True).execute(SQL["people"], parameters).fetchall()
     if not rows:
         return people
@@ -50,20 +49,20 @@ def write_people(connection: psycopg.Connection[Any], counting: Counting, people
     """Put users back, whole."""
     places = places_to_records(people.restaurants, people.pairs)
     counts = np.bincount(people.owner, minlength=len(people.ids))
-    lengths = (counts * places.itemsize).tolist()
+    lengths = counts * places.itemsize
     has_previous = people.previous_us > NEVER
     connection.execute(
         SQL["people_write"],
         {
             "schema_id": counting.schema_id,
-            "ids": people.ids.tolist(),
+            "ids": people.ids,
             "states": states_to_bytes(people.states),
             "state_bytes": people.states.shape[1] * 8,
-            "previous_ids": np.where(has_previous, people.previous, 0).tolist(),
-            "previous_us": np.where(has_previous, people.previous_us, 0).astype(np.int64).tolist(),
-            "has_previous": has_previous.tolist(),
+            "previous_ids": np.where(has_previous, people.previous, 0),
+            "previous_us": np.where(has_previous, people.previous_us, 0).astype(np.int64),
+            "has_previous": has_previous,
             "places": places.tobytes(),
-            "starts": list(accumulate(lengths, initial=1))[:-1],
+            "starts": np.cumsum(lengths) - lengths + 1,
             "lengths": lengths,
         },
         binary=True,

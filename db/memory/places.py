@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -73,8 +72,8 @@ def _add_arrivals(connection: psycopg.Connection[Any], counting: Counting, more:
         more = join_keyed(layout, Keyed(np.repeat(np.array(found), sizes), second, states), more)
     more = more.take(~_is_nothing(layout, more))
     places = places_to_records(more.second, more.states)
-    lengths = (np.bincount(np.searchsorted(ids, more.first), minlength=len(ids)) * places.itemsize).tolist()
-    starts = list(accumulate(lengths, initial=1))[:-1]
+    lengths = np.bincount(np.searchsorted(ids, more.first), minlength=len(ids)) * places.itemsize
+    starts = np.cumsum(lengths) - lengths + 1
     _write(connection, "arrival_states_write", counting, ids, places=places.tobytes(), starts=starts, lengths=lengths)
 
 
@@ -84,11 +83,11 @@ def _is_nothing(layout: Layout, keyed: Keyed) -> np.ndarray[Any, np.dtype[np.boo
 
 
 def _read(connection: psycopg.Connection[Any], statement: str, counting: Counting, ids: Ids) -> list[Any]:
-    parameters = {"schema_id": counting.schema_id, "ids": ids.tolist()}
+    parameters = {"schema_id": counting.schema_id, "ids": ids}
     return connection.cursor(binary=True).execute(SQL[statement], parameters).fetchall()
 
 
 def _write(
     connection: psycopg.Connection[Any], statement: str, counting: Counting, ids: Ids, **parameters: Any
 ) -> None:
-    connection.execute(SQL[statement], {"schema_id": counting.schema_id, "ids": ids.tolist()} | parameters)
+    connection.execute(SQL[statement], {"schema_id": counting.schema_id, "ids": ids} | parameters)

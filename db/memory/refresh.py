@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
@@ -15,13 +14,10 @@ from db.access.session import SCHEMA
 from db.memory.counting import Counting, counting_schemas
 from db.memory.places import add_places, join_places, no_places
 from db.memory.remember import remember
+from db.memory.slices import Slice, people_to_slices
 from db.memory.told import Told, read_told
 from db.memory.turn import turn
 from db.statements import SQL
-
-# What is taken at once, about: of an event while it is counted, and of what is remembered of its person.
-_SLICE_BYTES: Final = 256_000_000
-_EVENT_BYTES: Final = 500
 
 # Somebody wrote the same rows of restaurants meanwhile.
 _ATTEMPTS: Final = 5
@@ -37,14 +33,7 @@ class Refreshed(NamedTuple):
     users: int
     restaurants: int
     made: tuple[str, ...]
-    took_s: float
-
-
-class _Range(NamedTuple):
-    """People whose events are taken at once: ids from ``low`` to ``high``."""
-
-    low: int
-    high: int
+    seconds: float
 
 
 def refresh(dsn: str, schema: str = SCHEMA, *, wait: bool = True) -> Refreshed | None:
@@ -71,7 +60,7 @@ def refresh_over(connection: psycopg.Connection[Any], *, wait: bool = True) -> R
             _make(connection, counting)
     events = users = 0
     restaurants = np.empty(0, dtype=np.int64)
-    for part in list(_ranges(connection, "pending_people")):
+    for part in _slices(connection, "pending_people"):
         told = _patiently(connection, part, wait=wait)
         events, users = events + len(told.user), users + len(np.unique(told.user))
         restaurants = np.union1d(restaurants, told.restaurant)
@@ -82,22 +71,16 @@ def refresh_over(connection: psycopg.Connection[Any], *, wait: bool = True) -> R
     return Refreshed(events, users, len(restaurants), names, time.monotonic() - started)
 
 
-def _ranges(connection: psycopg.Connection[Any], statement: str) -> Iterator[_Range]:
-    """All people that a statement tells of, some at a time, as many as one slice may hold."""
+def _slices(connection: psycopg.Connection[Any], statement: str) -> list[Slice]:
     rows = np.array(connection.execute(SQL[statement]).fetchall(), dtype=np.int64).reshape(-1, 3)
-    users, events, held_bytes = rows.T
-    cost = np.cumsum(events * _EVENT_BYTES + 2 * held_bytes)
-    slice_ = cost // _SLICE_BYTES
-    for number in np.unique(slice_).tolist():
-        first, end = np.searchsorted(slice_, (number, number + 1)).tolist()
-        yield _Range(int(users[first]), int(users[end - 1]))
+    return list(people_to_slices(*rows.T))
 
 
 def _make(connection: psycopg.Connection[Any], counting: Counting) -> None:
     """The states of one schema from the events that are kept, but for those that are pending."""
     connection.execute(SQL["forget_states"], {"schema_id": counting.schema_id})
     places = no_places(counting)
-    for part in list(_ranges(connection, "archived_people")):
+    for part in _slices(connection, "archived_people"):
         told = read_told(connection, "archived", counting.counters.kinds, **part._asdict())
         places = join_places(counting, places, remember(connection, counting, told))
     add_places(connection, counting, places)
@@ -105,7 +88,7 @@ def _make(connection: psycopg.Connection[Any], counting: Counting) -> None:
     connection.execute(SQL["remembered"], {"ids": [counting.schema_id]})
 
 
-def _patiently(connection: psycopg.Connection[Any], part: _Range, *, wait: bool) -> Told:
+def _patiently(connection: psycopg.Connection[Any], part: Slice, *, wait: bool) -> Told:
     for _ in range(_ATTEMPTS - 1):
         try:
             return _take(connection, part, wait=wait)
@@ -114,7 +97,7 @@ def _patiently(connection: psycopg.Connection[Any], part: _Range, *, wait: bool)
     return _take(connection, part, wait=wait)
 
 
-def _take(connection: psycopg.Connection[Any], part: _Range, *, wait: bool) -> Told:
+def _take(connection: psycopg.Connection[Any], part: Slice, *, wait: bool) -> Told:
     """The pending events of some people, in one transaction."""
     with turn(connection, wait=wait):
         schemas = counting_schemas(connection)

@@ -8,23 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import psycopg
 
+from db.access.copying import EPOCH_US, read_records
 from db.statements import SQL
 from hexbite.counters.definitions import Counters
 from hexbite.geo import Ids
 
-# The form is in Postgres's manual, under COPY: header and extension, rows, a last word.
-_HEAD_BYTES: Final = 19
-_TAIL_BYTES: Final = 2
-
-_EIGHT: Final = ("user", "restaurant", "time")
-_ROW: Final = np.dtype(
-    [("fields", ">i2")]
-    + [(f"{name}{part}", kind) for name in _EIGHT for part, kind in ((" bytes", ">i4"), ("", ">i8"))]
-    + [("kind bytes", ">i4"), ("kind", ">i4")]
-)
-
-# Postgres counts microseconds from 2000-01-01.
-_EPOCH_US: Final = 946_684_800_000_000
+_FIELDS: Final = (("user", ">i8"), ("restaurant", ">i8"), ("time", ">i8"), ("kind", ">i4"))
 
 
 class Told(NamedTuple):
@@ -54,15 +43,9 @@ class Told(NamedTuple):
 
 def read_told(connection: psycopg.Connection[Any], statement: str, kinds: tuple[str, ...], **parameters: Any) -> Told:
     """The events of a statement of ``db/sql/`` that has user_id, restaurant_id, event_ts and the kind's number."""
-    with connection.cursor() as cursor:
-        query = psycopg.ClientCursor(connection).mogrify(SQL[statement], parameters | {"kinds": list(kinds)})
-        with cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT binary)".encode()) as stream:
-            packed = b"".join(stream)
-    rows = np.frombuffer(
-        packed, dtype=_ROW, count=(len(packed) - _HEAD_BYTES - _TAIL_BYTES) // _ROW.itemsize, offset=_HEAD_BYTES
-    )
-    native = {name: rows[name].astype(np.int64) for name in ("user", "restaurant", "kind", "time")}
-    return Told(kinds, native["user"], native["restaurant"], native["kind"], native["time"] + _EPOCH_US)
+    rows = read_records(connection, SQL[statement], parameters | {"kinds": list(kinds)}, _FIELDS)
+    native = {name: rows[name].astype(np.int64) for name, _ in _FIELDS}
+    return Told(kinds, native["user"], native["restaurant"], native["kind"], native["time"] + EPOCH_US)
 
 
 def join_told(one: Told, other: Told) -> Told:

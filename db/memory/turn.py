@@ -14,7 +14,7 @@ def turn(connection: psycopg.Connection[Any], *, wait: bool = True) -> Iterator[
     """A transaction in which nobody else changes states, that reads one snapshot.
 
     Its locks come before the snapshot, which a function (an advisory lock) could not: what the one before has changed
-    is seen. Readers and tellers wait for none of them; a load is waited for, so that rows that it adds get their states.
+    is seen. Readers and tellers wait for none of them; a load is waited for, so that its rows get their states.
     Without ``wait`` raises LockNotAvailable where it is somebody else's turn.
     """
     at_once = b"" if wait else b" NOWAIT"

@@ -24,7 +24,7 @@ def told_slots(connection: psycopg.Connection[Any], counting: Counting, told: To
     if not clocks or not counting.is_zoned or not len(told.user):
         return dict.fromkeys(clocks, unknown)
     ids, place = np.unique(told.restaurant, return_inverse=True)
-    rows = connection.execute(SQL["zones"], {"schema_id": counting.schema_id, "ids": ids.tolist()}).fetchall()
+    rows = connection.execute(SQL["zones"], {"schema_id": counting.schema_id, "ids": ids}).fetchall()
     zoned, told_numbers = np.array(rows, dtype=np.int64).reshape(-1, 2).T
     names: list[str] = []
     numbers = np.full(len(ids), -1)

@@ -4,8 +4,8 @@
 --             length each.
 -- Index:      the primary key of arrival_states.
 WITH told AS (
-    SELECT id, substring(%(places)b::bytea FROM first FOR length) AS places
-      FROM unnest(%(ids)s::bigint[], %(starts)s::integer[], %(lengths)s::integer[]) AS listed (id, first, length)
+    SELECT id, substring(%(places)b::bytea FROM first::integer FOR length::integer) AS places
+      FROM unnest(%(ids)s::bigint[], %(starts)s::bigint[], %(lengths)s::bigint[]) AS listed (id, first, length)
 ), gone AS (
     DELETE FROM arrival_states
      USING told
