@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock bench-load bench-log bench-synthetic bench-training bench-serving bench-prefilter bench-stages bench-ids bench-visits task \
+.PHONY: help setup demo test check format lock bench-load bench-log bench-synthetic bench-training bench-serving bench-prefilter bench-stages bench-ids bench-events bench-visits task \
 	image up down logs load psql deploy containers audit parity faults fuzz bench-overload clean
 
 help: ## what there is
@@ -66,8 +66,12 @@ bench-synthetic: $(INSTALLED) ## five million click rows drawn
 bench-training: $(INSTALLED) ## rows a second of training, beside the task's own loop
 	$(BIN)/python -m tests.benchmarks.bench_training
 
-bench-serving: $(INSTALLED) ## requests a second and latency of the service, beside the yardstick: 20 minutes
+bench-serving: $(INSTALLED) ## requests a second and latency of the service, beside the yardstick, and with counters beside without: 30 minutes
 	$(BIN)/python -m tests.benchmarks.bench_serving
+	$(BIN)/python -m tests.benchmarks.bench_counters
+
+bench-events: $(INSTALLED) ## events a second beside 50 recommendations a second: two minutes
+	$(BIN)/python -m tests.benchmarks.bench_events
 
 bench-prefilter: $(INSTALLED) ## the read of a neighbourhood, beside PostGIS and Redis: 10 minutes
 	$(BIN)/python -m tests.benchmarks.bench_prefilter

@@ -16,6 +16,9 @@ _PARTS: Final = (0, 5, 11, 15, 19)  # night, morning, midday, afternoon, evening
 _HOURS: Final = 24
 _SATURDAY: Final = 5
 
+# The part that each hour lies in.
+_PART_OF_HOUR: Final = np.searchsorted(_PARTS, np.arange(_HOURS), side="right").astype(np.int64) - 1
+
 PART_OF_DAY: Final = "part of day"
 WEEKEND: Final = "weekend"
 
@@ -31,5 +34,5 @@ CLOCKS: Final = MappingProxyType(
 def slots(clock: str, hour: npt.NDArray[np.number], weekday: npt.NDArray[np.number]) -> Slots:
     """The slot of each of N local hours ``(N,)`` 0..23 and weekdays ``(N,)`` 0 (Monday) to 6: ``(N,)``, from 0."""
     if clock == PART_OF_DAY:
-        return np.searchsorted(_PARTS, hour, side="right").astype(np.int64) - 1
+        return _PART_OF_HOUR[np.asarray(hour, dtype=np.intp)]
     return (np.asarray(weekday) >= _SATURDAY).astype(np.int64)

@@ -15,7 +15,7 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -151,25 +151,31 @@ def drawn_requests(mix: Mix, count: int) -> list[bytes]:
 
 
 @contextlib.contextmanager
+def served_by(
+    name: str, schema: FeatureSchema, database: str, scratch: Path, workers: int, settings: Mapping[str, str]
+) -> Iterator[str]:
+    """The address of a service whose model has drawn weights."""
+    home = {"BENTOML_HOME": str(scratch / "bentoml"), "BENTOML_DO_NOT_TRACK": "True"}
+    environment = os.environ | home | {"DATABASE_URL": database} | settings
+    folder = scratch / name
+    folder.mkdir()
+    torch.manual_seed(0)
+    drawn_model(schema).save(folder)
+    published = run([sys.executable, "-m", "training", "publish", str(folder)], environment)
+    model = {"HEXBITE_MODEL": published.printed.split()[-1]}
+    with service(environment | model, folder, workers=workers) as url:
+        yield url
+
+
+@contextlib.contextmanager
 def served(database: str, scratch: Path, workers: int) -> Iterator[dict[str, str]]:
     """The addresses of a service of each model."""
-    environment = os.environ | {
-        "DATABASE_URL": database,
-        "BENTOML_HOME": str(scratch / "bentoml"),
-        "BENTOML_DO_NOT_TRACK": "True",
-        "HEXBITE_REFRESH_S": "off",
-    }
     with contextlib.ExitStack() as stack:
-        urls = {}
-        for name, schema in SCHEMAS.items():
-            folder = scratch / name
-            folder.mkdir()
-            torch.manual_seed(0)
-            drawn_model(schema).save(folder)
-            published = run([sys.executable, "-m", "training", "publish", str(folder)], environment)
-            model = {"HEXBITE_MODEL": published.printed.split()[-1]}
-            urls[name] = stack.enter_context(service(environment | model, folder, workers=workers))
-        yield urls
+        off = {"HEXBITE_REFRESH_S": "off"}
+        yield {
+            name: stack.enter_context(served_by(name, schema, database, scratch, workers, off))
+            for name, schema in SCHEMAS.items()
+        }
 
 
 def in_turn(urls: dict[str, str], count: int, pairs: int, seconds: float) -> dict[Mix, list[float]]:

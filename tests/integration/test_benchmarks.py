@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from data.visits import Sizes
-from tests.benchmarks import bench_ids, bench_log, bench_visits
+from tests.benchmarks import bench_counters, bench_events, bench_ids, bench_log, bench_visits
 from tests.benchmarks.bench_prefilter import Effort, measure
 from tests.benchmarks.prefilter_peers import debian_redis
 
@@ -55,6 +55,22 @@ def test_text_candidates_are_asked_for_beside_integers(fresh_database: str, tmp_
         found = bench_ids.in_turn(urls, 2_000, candidates=100, pairs=2, seconds=0.2)
     assert {kind: len(rates) for kind, rates in found.items()} == {"integer": 2, "text": 2}
     assert all(rate > 0 for rates in found.values() for rate in rates)
+
+
+@pytest.mark.slow
+def test_counters_are_timed_beside_a_model_without_them(fresh_database: str, tmp_path: Path) -> None:
+    told = bench_counters.measure(fresh_database, tmp_path, count=500, pairs=1, seconds=0.2, workers=1).split()
+    figures = dict(zip(told[::2], map(float, told[1::2]), strict=True))
+    assert len(figures) == 4
+    assert min(figures.values()) > 0
+
+
+@pytest.mark.slow
+def test_events_are_told_and_timed_beside_recommendations(fresh_database: str, tmp_path: Path) -> None:
+    told = bench_events.measure(fresh_database, tmp_path, restaurants=500, seconds=0.5, workers=1).split()
+    figures = dict(zip(told[::2], map(float, told[1::2]), strict=True))
+    assert figures["events"] > 100
+    assert min(figures.values()) > 0
 
 
 def test_an_import_is_timed_beside_the_same_joins_in_duckdb_which_finds_the_same_rows() -> None:
