@@ -1,8 +1,11 @@
 """A store that may be broken, a model for it, and services under load."""
 
 import json
+import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,3 +114,35 @@ def until(true: Callable[[], bool], patience_s: float = 20.0) -> float:
 
 def is_ready(url: str) -> bool:
     return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own that a server's data fits in, with little room beside."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", str(folder)], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a small file system, which takes root: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@contextmanager
+def filled(disk: Path) -> Iterator[None]:
+    """No room on a file system, for as long as the block runs."""
+    ballast = disk / "ballast"
+    with ballast.open("wb") as filling:
+        try:
+            while True:
+                filling.write(bytes(1 << 16))
+                filling.flush()
+        except OSError:
+            pass
+    try:
+        assert shutil.disk_usage(disk).free < 1 << 16
+        yield
+    finally:
+        ballast.unlink()

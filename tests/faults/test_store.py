@@ -1,6 +1,5 @@
 """Postgres that goes away, stands still, is cut off or slow, full or under change, while requests come in."""
 
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +15,17 @@ from psycopg.conninfo import conninfo_to_dict
 
 from db.embedded import EmbeddedServer
 from tests.e2e.conftest import ROOT, run, serve
-from tests.faults.conftest import BUDGET_S, SLACK_S, Site, answers, assert_sound, connections, is_ready, until
+from tests.faults.conftest import (
+    BUDGET_S,
+    SLACK_S,
+    Site,
+    answers,
+    assert_sound,
+    connections,
+    filled,
+    is_ready,
+    until,
+)
 from tests.faults.load import load
 from tests.faults.proxy import proxy
 
@@ -174,20 +183,6 @@ def test_a_load_while_serving(site: Site, url: str) -> None:
     assert running.slowest_s() < BUDGET_S
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own that a server's data fits in, with little room beside."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", str(folder)], capture_output=True, text=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a small file system, which takes root: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 def test_a_full_disk_under_postgres(site: Site, small_disk: Path) -> None:
     server = EmbeddedServer(small_disk / "server")
     environment = site.environment | {"DATABASE_URL": server.ensure_running()}
@@ -196,16 +191,7 @@ def test_a_full_disk_under_postgres(site: Site, small_disk: Path) -> None:
         run("db", "load", str(site.data), environment=environment)
         with serve(environment) as url:
             right = answers(url, site.requests)
-            ballast = small_disk / "ballast"
-            with load(url, site.requests) as running:
-                with ballast.open("wb") as filling:
-                    try:
-                        while True:
-                            filling.write(bytes(1 << 16))
-                            filling.flush()
-                    except OSError:
-                        pass
-                assert shutil.disk_usage(small_disk).free < 1 << 16
+            with load(url, site.requests) as running, filled(small_disk):
                 failed = subprocess.run(
                     [sys.executable, "-m", "db", "load", str(site.other_data)],
                     cwd=ROOT,
@@ -217,7 +203,6 @@ def test_a_full_disk_under_postgres(site: Site, small_disk: Path) -> None:
                 assert "disk is full" in failed.stderr.splitlines()[-1]
                 assert "Traceback" not in failed.stderr
                 time.sleep(1)
-                ballast.unlink()
             print(f"full disk: {dict(running.statuses())}, slowest {running.slowest_s():.3f} s")
             assert_sound(running.outcomes, right, set())
             run("db", "load", str(site.other_data), environment=environment)
