@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from data.visits import Sizes
-from tests.benchmarks import bench_counters, bench_events, bench_ids, bench_log, bench_visits
+from tests.benchmarks import bench_counters, bench_events, bench_events_load, bench_ids, bench_log, bench_visits
 from tests.benchmarks.bench_prefilter import Effort, measure
 from tests.benchmarks.prefilter_peers import debian_redis
 
@@ -88,3 +88,10 @@ def test_a_drawn_past_is_learned_nearly_as_well_as_it_can_be(tmp_path: Path) -> 
     # Less is to be learned from than at full size, where it is 0.02.
     assert told["lost_hit@10"] < 0.05
     assert told["hit@10"] > max(told["most_visited_hit@10"], told["nearest_hit@10"]) + 0.1
+
+
+def test_a_backfill_is_timed_and_finds_all_of_it_known_the_second_time(fresh_database: str, tmp_path: Path) -> None:
+    figures = bench_events_load.measure(fresh_database, tmp_path, events=5_000, users=200, restaurants=50).split()
+    told = dict(zip(figures[::2], map(float, figures[1::2]), strict=True))
+    assert told["events"] == 5_000
+    assert min(told.values()) > 0
