@@ -75,5 +75,5 @@ class Refreshing:
             self._fault = ""
             _log.info("what is known of places is refreshed again")
         if done is not None:
-            metrics.refresh_seconds.observe(done.took_s)
+            metrics.refresh_seconds.observe(done.seconds)
             metrics.refreshed_events.inc(done.events)

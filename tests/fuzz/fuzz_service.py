@@ -67,7 +67,21 @@ def _within_what_a_schema_cannot_say(body: Any, path_parameters: Mapping[str, An
     ids = kept.get("candidate_restaurant_ids")
     if isinstance(ids, list):
         kept["candidate_restaurant_ids"] = [_whole(value) for value in ids]
+    if isinstance(events := kept.get("events"), list):
+        kept["events"] = [_event_within_that(event) for event in events if isinstance(event, dict)]
     return {name: _whole(value) for name, value in kept.items()}
+
+
+def _event_within_that(event: dict[str, Any]) -> dict[str, Any]:
+    """An event with both coordinates or none, and with texts of no more bytes than characters, none of them NUL."""
+    texts = {name: event[name] for name in ("event_id", "event") if isinstance(event.get(name), str)}
+    kept = event | {name: repr(text.encode("utf-8", "replace"))[:128] for name, text in texts.items()}
+    if None in (kept.get("latitude"), kept.get("longitude")):
+        kept = {name: value for name, value in kept.items() if name not in ("latitude", "longitude")}
+    return {
+        name: _whole(value) if name in ("event_id", "user_id", "restaurant_id") else value
+        for name, value in kept.items()
+    }
 
 
 def _whole(value: Any) -> Any:
