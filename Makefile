@@ -100,7 +100,7 @@ faults: $(INSTALLED) ## Postgres and workers broken under load, answers counted:
 bench-overload: $(INSTALLED) ## twice as many requests as it can answer, for a minute: three minutes
 	$(BIN)/python -m tests.benchmarks.bench_overload
 
-fuzz: $(INSTALLED) ## CASES=20000 requests, few of them right, to a served service: four minutes; SEED=n draws others
+fuzz: $(INSTALLED) ## CASES=20000 requests of each kind, few of them right, to a served service: eight minutes; SEED=n draws others
 	$(BIN)/python -m pytest --quiet tests/fuzz/fuzz_service.py
 
 task: $(INSTALLED) ## the whole task, 50 million rows and 5 epochs, twice: a quarter of an hour

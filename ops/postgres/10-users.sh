@@ -13,10 +13,13 @@ psql -v ON_ERROR_STOP=1 --no-psqlrc --quiet --username postgres --dbname postgre
 
 CREATE ROLE hexbite_reader NOLOGIN;
 CREATE ROLE hexbite_loader NOLOGIN;
+CREATE ROLE hexbite_teller NOLOGIN;
 
--- Migrates. The service may connect as the owner and step down, so a migration wants the owner in that group.
-CREATE ROLE hexbite_owner LOGIN PASSWORD :'owner_password' IN ROLE hexbite_reader;
-CREATE ROLE hexbite_service LOGIN PASSWORD :'service_password' IN ROLE hexbite_reader;
+-- Migrates. The service may connect as the owner and step down, so a migration wants the owner in those groups.
+CREATE ROLE hexbite_owner LOGIN PASSWORD :'owner_password' IN ROLE hexbite_reader, hexbite_teller;
+-- Reads, takes events, and refreshes what is known of places: each as the one that may do it.
+CREATE ROLE hexbite_service LOGIN PASSWORD :'service_password' NOINHERIT
+    IN ROLE hexbite_reader, hexbite_teller, hexbite_loader;
 CREATE ROLE hexbite_load LOGIN PASSWORD :'load_password' IN ROLE hexbite_loader;
 
 CREATE DATABASE hexbite OWNER hexbite_owner;

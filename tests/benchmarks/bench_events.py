@@ -127,11 +127,10 @@ def measure(database: str, scratch: Path, restaurants: int, seconds: float, work
         for name, size in (("batches", 100), ("singly", 1)):
             rate, told_ms, ranked_ms = asyncio.run(beside(url, size, restaurants, seconds))
             p99_ms = float(np.percentile(ranked_ms, 99))
-            shown = f"recommendations p50 {np.median(ranked_ms):.1f} ms, p99 {p99_ms:.1f} ms"
-            print(
-                f"{name}: {rate:.0f} events/s, p99 {np.percentile(told_ms, 99):.1f} ms, {shown}, load {os.getloadavg()[0]:.1f}",
-                flush=True,
+            shown = (
+                f"recommendations p50 {np.median(ranked_ms):.1f} ms, p99 {p99_ms:.1f} ms, load {os.getloadavg()[0]:.1f}"
             )
+            print(f"{name}: {rate:.0f} events/s, p99 {np.percentile(told_ms, 99):.1f} ms, {shown}", flush=True)
             said.append(f"{name}_events_per_s {rate:.0f} {name}_p99_ms {p99_ms:.1f}")
     with psycopg.connect(database) as connection:
         counts = connection.execute(

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 
 import hexbite
+from bento.contract.events import EventsResponse
 from bento.contract.openapi import document
 from tests.e2e.conftest import Line, serve
 from tests.fuzz import draw
@@ -404,3 +405,13 @@ def test_whatever_else_is_sent_the_answer_is_in_the_contract(wire: Wire) -> None
         judge(wire.ask(request), request.method)
 
     ask_anything()
+
+
+def test_whatever_is_told_the_answer_is_in_the_contract(wire: Wire) -> None:
+    @seed(7)
+    @settings(max_examples=300, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(draw.TELLING)
+    def tell_anything(request: Request) -> None:
+        judge(wire.ask(request), request.method, EventsResponse)
+
+    tell_anything()

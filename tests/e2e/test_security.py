@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,6 +118,45 @@ def test_a_key_is_in_no_log_and_no_answer(locked: str, line: Line) -> None:
         shown = [client.post("/recommend/7", json=HERE | {"explain": True}).text, client.get("/").text]
         shown += [client.get(path).text for path in ("/metrics", "/docs.json", "/nothing")]
     holds_none_of((key, digest), *shown, log_of(line, locked).read_text())
+
+
+# --- keys of who tells ---
+
+
+def event(name: str) -> dict[str, Any]:
+    told = {"event_id": name, "user_id": 7, "restaurant_id": 1, "event": "order"}
+    return {"events": [told | {"event_ts": datetime.now(UTC).isoformat()}]}
+
+
+def tell(url: str, key: str | None, name: str) -> httpx.Response:
+    headers = {} if key is None else {"authorization": f"Bearer {key}"}
+    return httpx.post(f"{url}/events", json=event(name), headers=headers, timeout=30)
+
+
+def test_where_there_are_keys_to_ask_alone_nobody_tells(locked: str) -> None:
+    for key in (None, KEYS[0][0], KEYS[1][0], "x"):
+        answer = tell(locked, key, "closed")
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+
+
+@pytest.mark.parametrize("asking", [True, False])
+def test_a_key_that_tells_does_not_ask_and_one_that_asks_does_not_tell(line: Line, asking: bool) -> None:
+    (asks, digest), (tells, event_digest) = KEYS
+    settings = {"HEXBITE_EVENT_KEYS": event_digest} | ({"HEXBITE_API_KEYS": digest} if asking else {})
+    with serve({**line.environment, **settings}) as url:
+        assert tell(url, tells, f"told {asking}").json()["taken"] == 1
+        assert tell(url, tells, f"told {asking}").json()["known"] == 1
+        for key in (None, asks, event_digest):
+            assert tell(url, key, "not told").status_code == 401
+        for path in ("/docs.json", "/metrics", "/"):
+            headers = {"authorization": f"Bearer {tells}"}
+            assert httpx.get(url + path, headers=headers).status_code == (401 if asking else 200)
+        ask = httpx.post(f"{url}/recommend/7", json=HERE, headers={"authorization": f"Bearer {tells}"})
+        assert ask.status_code == (401 if asking else 200)
+        if not asking:
+            document = httpx.get(f"{url}/docs.json").json()
+            assert document["paths"]["/events"]["post"]["security"] == [{"event_key": []}]
+            assert "security" not in document["paths"]["/recommend"]["post"]
 
 
 # --- from which pages ---

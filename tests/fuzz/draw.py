@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from hypothesis import strategies as st
@@ -33,6 +33,18 @@ _FIELDS = {
     "max_dist": ("0", "5000", "50000.0"),
     "sort_dist": ("true", "false"),
     "explain": ("true", "false"),
+}
+_EVENT_FIELDS = {
+    "event_id": ('"a"', "5", '"é"'),
+    "user_id": ("7", '"u7"'),
+    "restaurant_id": ("1", '"-9223372036854775808"'),
+    "event": ('"order"', '"a kind"'),
+    "event_ts": ('"2026-03-29T01:30:00+01:00"', '"2999-01-01T00:00:00Z"', '"0001-01-01T00:00:00+23:59"'),
+    "latitude": ("13.87", "null"),
+    "longitude": ("100.58", "null"),
+    "request_id": ('"abc-1"', "null"),
+    "position": ("7", "0", "null"),
+    "value": ("1.5", "-0.0", "null"),
 }
 _ODD_FIELDS = ["", "Latitude", "latitude ", "lat", "\\u006catitude", "__proto__", "\\u0000", "\\ud800", "model_config"]
 _NUMBERS = _words(
@@ -99,9 +111,40 @@ def _utf8(text: str) -> bytes:
 
 def _near(base: tuple[str, ...], missing: str | None, odd: _Pairs, at: int) -> str:
     """A request with fields that are wrong, doubled, unknown or missing."""
-    pairs = [pair for pair in zip(_FIELDS, base, strict=True) if pair[0] != missing]
+    return _object(_FIELDS, base, missing, odd, at)
+
+
+def _near_event(base: tuple[str, ...], missing: str | None, odd: _Pairs, at: int) -> str:
+    """An event like that."""
+    return _object(_EVENT_FIELDS, base, missing, odd, at)
+
+
+def _object(fields: Iterable[str], base: tuple[str, ...], missing: str | None, odd: _Pairs, at: int) -> str:
+    pairs = [pair for pair in zip(fields, base, strict=True) if pair[0] != missing]
     pairs[at:at] = odd
     return "{" + ",".join(f'"{name}":{value}' for name, value in pairs) + "}"
+
+
+def _told(events: list[str], beside: _Pairs) -> str:
+    """A request that tells events, with other fields beside them."""
+    pairs = [("events", f"[{','.join(events)}]"), *beside]
+    return "{" + ",".join(f'"{name}":{value}' for name, value in pairs) + "}"
+
+
+def _many_events(count: int, kind: int) -> bytes:
+    """Many events, and long texts in them, which are not worth drawing one by one."""
+    one = {"event_id": "a", "user_id": 7, "restaurant_id": 1, "event": "order", "event_ts": "2026-03-29T01:30:00Z"}
+    many: list[Callable[[], Any]] = [
+        lambda: [one] * count,
+        lambda: [one | {"event_id": f"{place}"} for place in range(count)],
+        lambda: [one | {"event_id": "x" * count}],
+        lambda: [one | {"event": "x" * count}],
+        lambda: [one | {f"x{place}": 1 for place in range(count)}],
+        lambda: [one] * (count % 1_000) + [{}],
+        lambda: [[]] * count,
+        lambda: {str(place): one for place in range(count)},
+    ]
+    return json.dumps({"events": many[kind]()}).encode()
 
 
 def _mutated(body: bytes, edits: list[tuple[int, int, int, bytes]]) -> bytes:
@@ -170,6 +213,18 @@ _NEAR = st.builds(
     st.lists(st.tuples(st.sampled_from([*_FIELDS, *_FIELDS, *_ODD_FIELDS]), _TOKENS), max_size=2),
     st.sampled_from(range(len(_FIELDS) + 1)),
 )
+_NEAR_EVENT = st.builds(
+    _near_event,
+    st.builds(lambda *values: values, *(st.sampled_from(values) for values in _EVENT_FIELDS.values())),
+    st.sampled_from([None] * 12 + list(_EVENT_FIELDS)),
+    st.lists(st.tuples(st.sampled_from([*_EVENT_FIELDS, *_EVENT_FIELDS, *_ODD_FIELDS]), _TOKENS), max_size=2),
+    st.sampled_from(range(len(_EVENT_FIELDS) + 1)),
+)
+_TOLD = st.builds(
+    _told,
+    st.lists(st.one_of(_NEAR_EVENT, _NEAR_EVENT, _TOKENS), max_size=3),
+    st.lists(st.tuples(st.sampled_from(["events", *_ODD_FIELDS]), _TOKENS), max_size=1),
+)
 _EDITS = st.lists(
     st.tuples(
         st.sampled_from(range(5)),
@@ -194,6 +249,15 @@ BODIES: st.SearchStrategy[bytes] = st.one_of(
     st.builds(_nested, st.sampled_from(_DEPTHS), st.sampled_from(range(12))),
     st.builds(_long, st.sampled_from(_COUNTS) | st.integers(0, 20_000), st.sampled_from(range(12))),
 )
+
+#: Bodies that tell events, of every kind.
+EVENT_BODIES: st.SearchStrategy[bytes] = st.one_of(
+    *(_TOLD.map(_utf8) for _ in range(3)),
+    *(st.builds(_mutated, _TOLD.map(_utf8), _EDITS) for _ in range(2)),
+    st.builds(_encoded, _TOLD, st.sampled_from(_ENCODINGS)),
+    st.builds(_many_events, st.sampled_from(_COUNTS) | st.integers(0, 2_000), st.sampled_from(range(8))),
+    BODIES,
+)
 _TARGETS = st.sampled_from([b"/recommend/7", b"/recommend/u00007", b"/recommend", b"/recommend/999999"])
 _ODD_TARGETS = (st.sampled_from(_SEGMENTS) | st.text(max_size=6).map(_percent)).map(
     lambda segment: f"/recommend/{segment}".encode()
@@ -204,6 +268,14 @@ _HEADERS: st.SearchStrategy[_Headers] = st.builds(
     st.lists(st.sampled_from(_OTHER_HEADERS), max_size=3),
 )
 _CHUNKS = st.sampled_from([None, None, None, 1, 3, 50])
+
+_EVENTS = st.sampled_from([b"/events"] * 8 + [b"/events/", b"/events/7", b"/event", b"//events", b"/%65vents"])
+
+#: Whole requests to tell events.
+TELLING: st.SearchStrategy[Request] = st.one_of(
+    *(st.builds(Request, st.just(b"/events"), EVENT_BODIES, st.just(JSON), st.just("POST"), _CHUNKS) for _ in range(6)),
+    st.builds(Request, _EVENTS, EVENT_BODIES, _HEADERS, st.sampled_from(["POST", "POST", *_METHODS]), _CHUNKS),
+)
 
 #: Whole requests: mostly it is the body that is of interest, else the path, the headers or the method.
 REQUESTS: st.SearchStrategy[Request] = st.one_of(
