@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from data.folder.verdict import judge, look
 from data.log.mapfile import read_map
@@ -227,7 +228,7 @@ def test_tables_know_nothing_of_the_choices_that_rows_learn_from(data: st.DataOb
     with tempfile.TemporaryDirectory() as scratch:
         outs = [imported(Path(scratch) / name, told, text) for name, told in (("a", rows), ("b", changed))]
         for table in ("user_features.parquet", "restaurant_features.parquet"):
-            assert (outs[0] / table).read_bytes() == (outs[1] / table).read_bytes()
+            assert_frame_equal(*(pl.read_parquet(out / table) for out in outs), check_exact=True)
         tables = pl.read_parquet(outs[0] / "user_features.parquet")
         assert float(np.expm1(tables["log_visits"].cast(pl.Float64)).sum()) == pytest.approx(len(orders) // 2, rel=1e-4)
         train = pl.read_parquet(outs[0] / "train" / "*.parquet")
