@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock bench-load bench-log bench-synthetic bench-training bench-serving bench-prefilter bench-stages bench-ids bench-events bench-visits bench-events-load task \
+.PHONY: help setup demo test check format lock bench-load bench-log bench-synthetic bench-training bench-serving bench-prefilter bench-stages bench-ids bench-events bench-visits bench-events-load bench-history task \
 	image up down logs load psql deploy containers audit parity faults fuzz bench-overload clean
 
 help: ## what there is
@@ -59,6 +59,8 @@ bench-load: $(INSTALLED) ## a million users and 100,000 restaurants into the fea
 
 bench-events-load: $(INSTALLED) ## events a second of a backfill of ten million, states included: ten minutes
 	$(BIN)/python -m tests.benchmarks.bench_events_load
+bench-history: $(INSTALLED) ## rows a second told what was counted before them, 50 million of 10 million events, beside DuckDB: five minutes
+	$(BIN)/python -m tests.benchmarks.bench_history
 
 bench-log: $(INSTALLED) ## events a second of an imported log of 50 million, beside DuckDB: five minutes
 	$(BIN)/python -m tests.benchmarks.bench_log

@@ -129,7 +129,7 @@ def import_checkins(
     ] = "0.8",
     max_age_h: Annotated[float, typer.Option(help="Hours for which a check-in tells where the person stands.")] = 24.0,
     radius_m: Annotated[int, typer.Option(help="How far a visit may be from there, metres.")] = 2_000,
-    negatives: Annotated[int, typer.Option(help="Places left alone to draw for each visit.")] = 20,
+    negatives: Annotated[int, typer.Option(help="Places left alone to draw for each visit.")] = 50,
     seed: Annotated[int, typer.Option(help="Of the negatives, their order, and the taste factors.", min=0)] = 0,
     strict: Annotated[bool, typer.Option("--strict", help="Stop where any row is dirty.")] = False,
 ) -> None:

@@ -207,7 +207,7 @@ class Split(BaseModel):
     model_config = STRICT
     test: float = Field(default=0.2, gt=0, lt=1)
     at: datetime | None = None
-    history: float = Field(default=0.5, gt=0, lt=1)
+    history: float = Field(default=0.1, gt=0, lt=1)
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> Self:

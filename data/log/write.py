@@ -187,7 +187,14 @@ def _make_history(world: World, before: pl.DataFrame, clicks: pl.DataFrame, user
     before = before.filter("is_known")
     placed = before.filter(pl.Series(world.restaurant_has_row[before["restaurant"].to_numpy()]))
     return make_tables(
-        placed, known, world.lats, world.lngs, users=users, split_us=world.split.history_us, seed=world.asked.seed
+        placed,
+        known,
+        world.lats,
+        world.lngs,
+        users=users,
+        split_us=world.split.history_us,
+        seed=world.asked.seed,
+        is_counted=bool(world.asked.counted),
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from data.visits import Sizes
-from tests.benchmarks import bench_counters, bench_events, bench_events_load, bench_ids, bench_log, bench_visits
+from tests.benchmarks import bench_counters, bench_events, bench_events_load, bench_history, bench_ids, bench_log, bench_visits
 from tests.benchmarks.bench_prefilter import Effort, measure
 from tests.benchmarks.prefilter_peers import debian_redis
 
@@ -95,3 +95,12 @@ def test_a_backfill_is_timed_and_finds_all_of_it_known_the_second_time(fresh_dat
     told = dict(zip(figures[::2], map(float, figures[1::2]), strict=True))
     assert told["events"] == 5_000
     assert min(told.values()) > 0
+
+
+def test_the_past_is_told_beside_the_same_figures_in_duckdb_which_finds_the_same() -> None:
+    town = bench_history.Town(events=20_000, users=500, restaurants=100)
+    figures = bench_history.measure(town, 40_000, threads=2, compared=20_000, pairs=1).split()
+    told = dict(zip(figures[::2], map(float, figures[1::2]), strict=True))
+    assert told["rows"] == 40_000 and told["compared_rows"] == 20_000
+    assert min(told["rows_per_s"], told["peak_gib"], told["duckdb_ratio"]) > 0
+    assert told["farthest_apart"] < 1e-3

@@ -42,6 +42,14 @@ _PRIOR_CHECKINS: Final = 2.0
 # What only times tell; a table has them all.
 _TIMED: Final = ("log_recent_visits", "weekend_share", *(f"{name}_share" for name, *_ in _DAY_PARTS[1:]), "event_ts")
 
+# What rows with counters are ranked worse with: counters tell hours as of each row's moment, and factors of who went where
+# are learned by heart (docs/features.md has the figures).
+_UNCOUNTED: Final = (
+    "weekend_share",
+    *(f"{name}_share" for name, *_ in _DAY_PARTS[1:]),
+    *(f"taste_{number:02}" for number in range(TASTE_WIDTH)),
+)
+
 
 class Tables(NamedTuple):
     """The features of users and of restaurants, and ``event_ts``, the time of the last choice where times are known."""
@@ -107,13 +115,15 @@ def make_tables(
     users: int,
     split_us: int | None,
     seed: int,
+    is_counted: bool = False,
 ) -> Tables:
     """Both tables from what happened before the split; a row for every user and every restaurant, by number.
 
     ``before`` are the choices: ``user`` and ``restaurant``, numbers, and ``time``, microseconds; ``clicks`` those whose
     person's place is known: ``user``, ``distance_m``. ``lats`` and ``lngs`` ``(R,)`` are where restaurants are.
     Every value is finite or null; of who has a choice, null only where its feature declares a fill. Without
-    ``split_us`` the choices have no times, and what only times tell is left out, ``event_ts`` too.
+    ``split_us`` the choices have no times, and what only times tell is left out, ``event_ts`` too. Where the rows have
+    counters, taste and hours are left out.
     """
     user, restaurant, time_us = (before[name].to_numpy() for name in ("user", "restaurant", "time"))
     user, restaurant = user.astype(np.int64), restaurant.astype(np.int64)
@@ -162,7 +172,8 @@ def make_tables(
         _table(of_users, SCHEMA.names("user"), user, time_us),
         _table(of_restaurants, SCHEMA.names("restaurant"), restaurant, time_us),
     )
-    return tables if split_us is not None else Tables(*(table.drop(_TIMED) for table in tables))
+    left_out = (*(_UNCOUNTED if is_counted else ()), *(() if split_us is not None else _TIMED))
+    return Tables(*(table.drop(left_out) for table in tables))
 
 
 def _factorize(user: Indices, place: Indices, visits: Indices, sizes: tuple[int, int], seed: int) -> Taste:
