@@ -59,6 +59,7 @@ bench-load: $(INSTALLED) ## a million users and 100,000 restaurants into the fea
 
 bench-events-load: $(INSTALLED) ## events a second of a backfill of ten million, states included: ten minutes
 	$(BIN)/python -m tests.benchmarks.bench_events_load
+
 bench-history: $(INSTALLED) ## rows a second told what was counted before them, 50 million of 10 million events, beside DuckDB: five minutes
 	$(BIN)/python -m tests.benchmarks.bench_history
 
