@@ -29,7 +29,8 @@ class Replayed:
 
     ``unseen`` of them went to a place that is in reach and further down than an answer is long; ``truncated`` answers
     did not score all in reach. ``failed`` counts visits without an answer by the reason, ``left_out`` those of places
-    without a row. ``asked_ms`` and ``told_ms`` are how long the answers took.
+    without a row. ``told`` events were; every ``refresh_s`` seconds the service refreshes what is known of places, None
+    where it does not. ``asked_ms`` and ``told_ms`` are how long the answers took.
     """
 
     user_ids: Ids
@@ -41,6 +42,7 @@ class Replayed:
     failed: Counter[str]
     left_out: int
     told: int
+    refresh_s: float | None
     asked_ms: npt.NDArray[np.float64]
     told_ms: npt.NDArray[np.float64]
 
@@ -68,6 +70,7 @@ class Replayed:
             "failed": dict(self.failed),
             "left_out": self.left_out,
             "told": self.told,
+            "refresh_s": self.refresh_s,
             "latency_ms": {"asked": _percentiles(self.asked_ms), "told": _percentiles(self.told_ms)},
             "figures": {
                 where: {
@@ -96,6 +99,11 @@ class Replayed:
             if len(took_ms):
                 told = ", ".join(f"p{name[1:]} {value:.1f} ms" for name, value in _percentiles(took_ms).items())
                 yield f"{doing:<6} {len(took_ms):,} requests, {told}"
+        if self.told and self.refresh_s != 0:
+            yield (
+                "warning: places lag by the service's clock, while a replay goes through days in a minute; "
+                "HEXBITE_REFRESH_S=0 refreshes them with each event"
+            )
         if self.truncated:
             yield (
                 f"warning: {self.truncated:,} answers scored the nearest alone, not all in reach; "

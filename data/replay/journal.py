@@ -25,6 +25,7 @@ from hexbite.counters.definitions import Counters
 from hexbite.errors import DataError
 from hexbite.folder import EVENT_TS, EVENTS, REQUESTS, RESTAURANTS, USERS
 from hexbite.geo import Degrees, Ids
+from hexbite.ids import event_id_to_uuid
 
 Moments = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.int64]
@@ -200,6 +201,7 @@ def _read(file: File, columns: Sequence[str]) -> pl.DataFrame:
 def _to_body(row: Mapping[str, Any]) -> dict[str, Any]:
     at = row[EVENT_TS].isoformat()
     # Of what happened: told once more, it is the same event.
-    event_id = f"{row['user_id']} {row['event']} {row['restaurant_id']} {at}"
+    happened = json.dumps([row["user_id"], row["event"], row["restaurant_id"], at])
+    event_id = str(event_id_to_uuid(happened))
     named = {"event_id": event_id, "event_ts": at} | {name: row[name] for name in ("user_id", "restaurant_id", "event")}
     return named | {name: row[name] for name in _MORE if row.get(name) is not None}

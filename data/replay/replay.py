@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from data.replay.baselines import OUT_OF_REACH, Baselines
 from data.replay.figures import Replayed
@@ -41,8 +42,10 @@ def replay(folder: Path, service: Service, *, frozen: bool, limit: int | None) -
     service.check()
     baselines = Baselines(journal.places)
     names = [str(name) for name in journal.places.names]
-    ranks, new, in_reach, whose = [], [], [], []
+    ranks: list[npt.NDArray[np.int64]] = []
+    new, in_reach, whose = [], [], []
     unseen = truncated = told = 0
+    refresh_s: float | None = None
     with progress("replaying visits", len(asks.at_us), "visits") as advance:
         baselines.learn(happened, 0, journal.before_split, is_told=True)
         for step in steps(journal):
@@ -51,10 +54,15 @@ def replay(folder: Path, service: Service, *, frozen: bool, limit: int | None) -
                 told += _tell(service, journal, step, folder)
             if step.ask is None:
                 break
-            answer = service.ask(to_body(asks, step.ask))
+            # The first one says how places lag.
+            is_first = not ranks
+            answer = service.ask(to_body(asks, step.ask) | {"explain": is_first})
             advance(note=f"unanswered {service.failed.total():,}" if service.failed else "")
             if answer is None:
                 continue
+            if is_first:
+                memory = answer.document["meta"].get("memory")
+                refresh_s = None if memory is None else memory["refresh_s"]
             found = baselines.rank(asks, step.ask)
             rank = _rank(answer.ids, names[asks.visited[step.ask]])
             unseen += rank == OUT_OF_REACH and found.ranks[0] < OUT_OF_REACH
@@ -75,6 +83,7 @@ def replay(folder: Path, service: Service, *, frozen: bool, limit: int | None) -
         service.failed,
         journal.left_out,
         told,
+        refresh_s,
         1e3 * np.array(service.asked_s),
         1e3 * np.array(service.told_s),
     )

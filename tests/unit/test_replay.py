@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -127,6 +128,7 @@ def test_figures_are_of_all_and_of_new_places_and_people_are_drawn_again() -> No
         failed=Counter(),
         left_out=0,
         told=9,
+        refresh_s=60.0,
         asked_ms=np.arange(1.0, 101.0),
         told_ms=np.empty(0),
     )
@@ -137,6 +139,10 @@ def test_figures_are_of_all_and_of_new_places_and_people_are_drawn_again() -> No
     assert service["hit@10"].low < 0.6 < service["hit@10"].high
     assert figures["new"]["service"]["hit@10"].value == 0.0
     assert figures["new"]["nearest"]["hit@1"].value == 1.0
+    printed = "\n".join(found.lines(1_000))
+    assert "HEXBITE_REFRESH_S=0" in printed
+    assert "p99" in printed
+    assert "HEXBITE_REFRESH_S" not in "\n".join(replace(found, refresh_s=0.0).lines(1_000))
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +179,7 @@ def test_an_imported_folder_is_a_journal_from_its_split_on(folder: Path) -> None
     (event,) = journal.happened.to_bodies(3, 4)
     assert set(event) == {"event_id", "user_id", "restaurant_id", "event", "event_ts", "latitude", "longitude"}
     assert event["event_ts"] == events["event_ts"].sort()[3].isoformat()
+    assert len(event["event_id"]) <= 128
     # The same event has the same id, another one another.
     assert journal.happened.to_bodies(3, 4) == [event]
     assert len({one["event_id"] for one in journal.happened.to_bodies(0, 500)}) == 500
