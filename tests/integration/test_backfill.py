@@ -4,10 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import polars as pl
@@ -21,7 +23,7 @@ from db.loading.load import load
 from db.memory.refresh import refresh
 from hexbite.errors import DataError, HexbiteError, StoreError
 from hexbite.ids import event_id_to_uuid, text_to_id
-from tests.databases import new_database
+from tests.databases import named, new_database
 from tests.integration.remembering import START, STATES, Event, assert_alike, counts, register, remembered, tell
 from tests.integration.test_load import restaurants, users, write
 
@@ -353,3 +355,49 @@ def test_a_backfill_before_any_schema_counts_is_what_a_load_makes_states_of(
     register(migrated_database, restaurants=range(4))
     refresh(migrated_database)
     assert counts(migrated_database)["user_states"] == 4
+
+
+@pytest.fixture
+def small_store(server_dsn: str, template: str) -> Iterator[str]:
+    """A store that counts, on a file system of 40 MiB."""
+    # Not below pytest's own folder: that is closed to the user whom the server runs as.
+    folder = Path(tempfile.mkdtemp(prefix="hexbite-test-"))
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(folder)], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        folder.rmdir()
+        pytest.skip(f"cannot mount a small file system, which takes root: {mounted.stderr.strip()}")
+    name, tablespace = named("hexbite_test_small"), named("hexbite_test_small_disk")
+    try:
+        with psycopg.connect(server_dsn, autocommit=True) as connection:
+            row = connection.execute("SHOW data_directory").fetchone()
+            assert row is not None
+            data = Path(row[0])
+            os.chown(folder, data.stat().st_uid, data.stat().st_gid)
+            connection.execute(f"CREATE TABLESPACE \"{tablespace}\" LOCATION '{folder}'".encode())
+            connection.execute(
+                f'CREATE DATABASE "{name}" TEMPLATE "{named(template)}" TABLESPACE "{tablespace}"'.encode()
+            )
+            connection.execute(f'ALTER DATABASE "{name}" SET search_path = hexbite, public'.encode())
+        dsn = urlsplit(server_dsn)._replace(path=f"/{name}").geturl()
+        register(dsn, restaurants=range(4))
+        refresh(dsn)
+        yield dsn
+        with psycopg.connect(server_dsn, autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+            connection.execute(f'DROP TABLESPACE "{tablespace}"'.encode())
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        folder.rmdir()
+
+
+def test_a_disk_that_is_full_leaves_the_old_and_says_so(small_store: str, tmp_path: Path) -> None:
+    frame().write_parquet(tmp_path / "a.parquet")
+    backfill(small_store, [str(tmp_path / "a.parquet")])
+    before = everything(small_store)
+    frame(400_000, seed=1).write_parquet(tmp_path / "b.parquet")
+    with pytest.raises(StoreError, match="the store's disk is full"):
+        backfill(small_store, [str(tmp_path / "b.parquet")], chunk_rows=50_000)
+    assert everything(small_store) == before
+    assert len(tell(small_store, [Event("after", 1, 2, 5.0)])) == 1

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from db.access.session import command_settings
 from db.memory.refresh import refresh
 from db.memory.turn import turn
+from db.statements import SQL
 from db.status import status
 from hexbite.counters.definitions import By, Counter, Counters, Figure
 from hexbite.errors import StoreError
@@ -204,13 +206,11 @@ def test_a_restaurant_that_comes_later_takes_the_state_that_is_remembered_of_it(
     assert states[5] == found["restaurant_states"][0][2]
     assert states[6] == states[1] != states[5]
     with psycopg.connect(migrated_database) as connection:
-        packed = dict(
-            connection.execute(
-                "SELECT restaurant_id, packed = pack_restaurant(restaurant_id, latitude,"
-                " longitude, features, state) FROM restaurants"
-            ).fetchall()
-        )
-    assert packed == {1: True, 5: True, 6: True}
+        rows = connection.execute(
+            "SELECT restaurant_id, packed = pack_restaurant(restaurant_id, latitude,"
+            " longitude, features, state) FROM restaurants"
+        ).fetchall()
+    assert sorted(rows) == [(1, True), (5, True), (6, True)]
 
 
 def test_a_state_of_another_length_is_refused(migrated_database: str) -> None:
@@ -241,3 +241,71 @@ def test_counters_of_a_later_version_stop_a_refresh_before_anything_is_lost(migr
     with pytest.raises(StoreError, match="counts in a way that this version does not know"):
         refresh(migrated_database)
     assert counts(migrated_database)["pending_events"] == 1
+
+
+def scanned(dsn: str, statement: str, parameters: dict[str, object]) -> set[tuple[str, str]]:
+    """The kinds of nodes that a statement reads its tables by, and the tables."""
+    found = set()
+    with psycopg.connect(dsn) as connection:
+        for name, value in command_settings("hexbite").items():
+            connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+        cursor = psycopg.ClientCursor(connection)
+        cursor.execute(f"EXPLAIN (FORMAT JSON) {SQL[statement]}".encode(), parameters)
+        ((explained,),) = cursor.fetchall()
+        plans = [explained[0]["Plan"]]
+        while plans:
+            plan = plans.pop()
+            plans += plan.get("Plans", ())
+            if "Relation Name" in plan:
+                found.add((plan["Node Type"], plan["Relation Name"]))
+    return found
+
+
+@pytest.fixture(scope="module")
+def lived_in(server_dsn: str, template: str) -> str:
+    """States and events of 20,000 people, analysed."""
+    dsn = new_database(server_dsn, "hexbite_test_lived_in", template)
+    schema_id = register(dsn, restaurants=range(4))
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(
+            "SELECT count(*) FROM tell_events((SELECT array_agg(gen_random_uuid()) FROM generate_series(1, 20000)),"
+            " (SELECT array_agg(g::bigint) FROM generate_series(1, 20000) AS g),"
+            " (SELECT array_agg(g::bigint) FROM generate_series(1, 20000) AS g),"
+            " (SELECT array_agg('visit'::text) FROM generate_series(1, 20000)),"
+            " (SELECT array_agg('2026-03-01 00:00+00'::timestamptz + g * interval '2 minutes')"
+            "    FROM generate_series(1, 20000) AS g), NULL, NULL, NULL, NULL, NULL)"
+        )
+        for table, columns in (("user_states", "user_id, state, places"), ("restaurant_states", "restaurant_id, state"),
+                               ("arrival_states", "restaurant_id, places")):  # fmt: skip
+            values = ", ".join(["repeat('x', 80)::bytea"] * columns.count(","))
+            connection.execute(
+                f"INSERT INTO {table} (schema_id, {columns})"
+                f" SELECT {schema_id}, id, {values} FROM generate_series(1, 20000) AS id".encode()
+            )
+        connection.execute("ANALYZE")
+    return dsn
+
+
+ONE_SLICE: dict[str, dict[str, object]] = {
+    "people": {"schema_id": 1, "ids": list(range(50))},
+    "restaurant_states": {"schema_id": 1, "ids": list(range(50))},
+    "arrival_states": {"schema_id": 1, "ids": list(range(50))},
+    "pending": {"low": 10, "high": 60, "kinds": ["visit"]},
+    "pending_delete": {"low": 10, "high": 60},
+    "archived": {"low": 10, "high": 60, "kinds": ["visit"]},
+    "visits_around": {
+        "ids": list(range(50)), "first_us": [1_772_000_000_000_000] * 50, "last_us": [1_776_000_000_000_000] * 50,
+        "visits": ["visit"], "kinds": ["visit"],
+    },
+    "forget_user": {"user_id": 7, "hash": 8, "user_key": "7"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("statement", ONE_SLICE)
+def test_what_a_few_people_did_is_found_by_indexes(lived_in: str, statement: str) -> None:
+    nodes = scanned(lived_in, statement, ONE_SLICE[statement])
+    large = {"user_states", "restaurant_states", "arrival_states", "pending_events", "event_ids"}
+    assert any(table in large or table.startswith("events") for _, table in nodes)
+    for kind, table in nodes:
+        if table in large or table.startswith("events"):
+            assert kind in ("Index Scan", "Index Only Scan", "Bitmap Heap Scan", "ModifyTable"), (kind, table)
