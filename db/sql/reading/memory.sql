@@ -6,51 +6,58 @@
 --               s  the user's state; behind it the moment of the last refresh, the restaurant that the user was at last,
 --                  and when: -infinity for never. This row is always there.
 --               p  the states of the restaurants that the user knows.
---               e  events of the user that no refresh has moved yet, of the kind that stands behind it: of each the
---                  restaurant, the moment, and the last of the restaurant's features, NaN where it has no row.
+--               e  an event of the user that no refresh has moved yet: the restaurant, the moment, and the last of the
+--                  restaurant's features, NaN where it has no row; behind the mark its kind.
 --               a  the states of the restaurants that people went to from the one that the user was at last.
--- Index:      the primary keys of user_states, arrival_states and restaurants, pending_by_user.
-SELECT NULL::bigint AS schema_id, told.packed, told.times
-  FROM feature_schemas
-  LEFT JOIN user_states ON user_states.schema_id = feature_schemas.schema_id
-                       AND user_states.user_id = $2
- CROSS JOIN LATERAL (
-       VALUES (user_states.state,
-               '\x73'::bytea || timestamptz_send(coalesce(feature_schemas.remembered_at, '-infinity'))
-               || int8send(coalesce(user_states.previous_id, 0))
-               || timestamptz_send(coalesce(user_states.previous_ts, '-infinity'))),
-              (user_states.places, '\x70'::bytea)) AS told (packed, times)
- WHERE feature_schemas.fingerprint = $1
- UNION ALL
-SELECT NULL,
-       string_agg(int8send(pending_events.restaurant_id) || timestamptz_send(pending_events.event_ts)
-                  || float4send(coalesce(restaurants.features[cardinality(restaurants.features)], 'NaN')),
-                  NULL),
-       '\x65'::bytea || convert_to(pending_events.kind, 'UTF8')
-  FROM pending_events
-  LEFT JOIN restaurants ON restaurants.schema_id = (SELECT schema_id FROM feature_schemas WHERE fingerprint = $1)
-                       AND restaurants.restaurant_id = pending_events.restaurant_id
- WHERE pending_events.user_id = $2
- GROUP BY pending_events.kind
- UNION ALL
-SELECT NULL, arrival_states.places, '\x61'::bytea
-  FROM arrival_states
- WHERE arrival_states.schema_id = (SELECT schema_id FROM feature_schemas WHERE fingerprint = $1)
-   AND arrival_states.restaurant_id = (
-       -- As hexbite.counters.people has it: the latest visit, of several at one moment the one with the greatest id.
-       SELECT visit.restaurant_id
-         FROM (SELECT user_states.previous_id AS restaurant_id, user_states.previous_ts AS visited_at
-                 FROM user_states
-                WHERE user_states.schema_id = (SELECT schema_id FROM feature_schemas WHERE fingerprint = $1)
-                  AND user_states.user_id = $2
-                UNION ALL
-               SELECT pending_events.restaurant_id, pending_events.event_ts
-                 FROM pending_events
-                WHERE pending_events.user_id = $2
-                  AND jsonb_path_exists(
-                          (SELECT counters FROM feature_schemas WHERE fingerprint = $1),
-                          '$.features[*] ? (@.by == "previous restaurant+restaurant").events[*] ? (@ == $kind)',
-                          jsonb_build_object('kind', pending_events.kind))) AS visit
-        WHERE visit.visited_at IS NOT NULL
-        ORDER BY visit.visited_at DESC, visit.restaurant_id DESC
-        LIMIT 1)
+-- Index:      the primary keys of user_states, arrival_states and restaurants, pending_events_by_user. Each is looked
+--             into once: to begin and to end a scan takes longer than all that it finds.
+SELECT memory.schema_id, memory.packed, memory.times
+  FROM (
+       WITH schema AS MATERIALIZED (
+                SELECT schema_id, remembered_at, counters FROM feature_schemas WHERE fingerprint = $1),
+            person AS MATERIALIZED (
+                SELECT schema.remembered_at,
+                       user_states.state, user_states.places, user_states.previous_id, user_states.previous_ts
+                  FROM schema
+                  LEFT JOIN user_states ON user_states.schema_id = schema.schema_id
+                                       AND user_states.user_id = $2),
+            pending AS MATERIALIZED (
+                SELECT restaurant_id, event_ts, kind FROM pending_events WHERE user_id = $2)
+       SELECT NULL::bigint AS schema_id,
+              person.state AS packed,
+              '\x73'::bytea || timestamptz_send(coalesce(person.remembered_at, '-infinity'))
+              || int8send(coalesce(person.previous_id, 0))
+              || timestamptz_send(coalesce(person.previous_ts, '-infinity')) AS times
+         FROM person
+        UNION ALL
+       SELECT NULL, person.places, '\x70'::bytea
+         FROM person
+        UNION ALL
+       SELECT NULL,
+              int8send(pending.restaurant_id) || timestamptz_send(pending.event_ts)
+              || float4send(coalesce((SELECT restaurants.features[cardinality(restaurants.features)]
+                                        FROM restaurants
+                                       WHERE restaurants.schema_id = (SELECT schema_id FROM schema)
+                                         AND restaurants.restaurant_id = pending.restaurant_id), 'NaN')),
+              '\x65'::bytea || convert_to(pending.kind, 'UTF8')
+         FROM pending
+        UNION ALL
+       SELECT NULL, arrival_states.places, '\x61'::bytea
+         FROM arrival_states
+        WHERE arrival_states.schema_id = (SELECT schema_id FROM schema)
+          AND arrival_states.restaurant_id = (
+              -- As hexbite.counters.people has it: the latest visit, of several at one moment the one with the greatest
+              -- id.
+              SELECT visit.restaurant_id
+                FROM (SELECT person.previous_id AS restaurant_id, person.previous_ts AS visited_at
+                        FROM person
+                       UNION ALL
+                      SELECT pending.restaurant_id, pending.event_ts
+                        FROM pending
+                       WHERE jsonb_path_exists(
+                                 (SELECT counters FROM schema),
+                                 '$.features[*] ? (@.by == "previous restaurant+restaurant").events[*] ? (@ == $kind)',
+                                 jsonb_build_object('kind', pending.kind))) AS visit
+               WHERE visit.visited_at IS NOT NULL
+               ORDER BY visit.visited_at DESC, visit.restaurant_id DESC
+               LIMIT 1)) AS memory
