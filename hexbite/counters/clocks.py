@@ -21,9 +21,7 @@ WEEKEND: Final = "weekend"
 #: Each clock, and how much of the time each of its slots takes up; the shares add up to 1.
 CLOCKS: Final = MappingProxyType(
     {
-        PART_OF_DAY: tuple(
-            (end - first) / _HOURS for first, end in zip(_PARTS, (*_PARTS[1:], _HOURS), strict=True)
-        ),
+        PART_OF_DAY: tuple((end - first) / _HOURS for first, end in zip(_PARTS, (*_PARTS[1:], _HOURS), strict=True)),
         WEEKEND: (5 / 7, 2 / 7),
     }
 )

@@ -100,7 +100,9 @@ class Counter:
         if self.figure is Figure.DISTINCT and (self.by not in (By.USER, By.RESTAURANT) or self.clock is not None):
             self._refuse("distinct are the restaurants of a user, or the users of a restaurant, at any hour")
         if self.by is By.PREVIOUS and self.figure not in _OF_PREVIOUS:
-            self._refuse(f"by {self.by} there are {', '.join(_OF_PREVIOUS)}: an event told late takes a transition back")
+            self._refuse(
+                f"by {self.by} there are {', '.join(_OF_PREVIOUS)}: an event told late takes a transition back"
+            )
 
     def _refuse(self, why: str) -> None:
         raise SchemaError(f"counter {self.name}: {why}")

@@ -71,7 +71,9 @@ class People:
         known, told = number[: len(self.owner)], number[len(self.owner) :]
         before = of_pair.empty(pairs.shape[1])
         before[known] = self.pairs
-        events = events._replace(is_new=_new(of_pair, of_user, Layout.of(counters, By.RESTAURANT), before, told, events))
+        events = events._replace(
+            is_new=_new(of_pair, of_user, Layout.of(counters, By.RESTAURANT), before, told, events)
+        )
         after = of_pair.combine(before, of_pair.count(told, pairs.shape[1], events))
         states = of_user.combine(self.states, of_user.count(whose, len(self.ids), events))
         previous, previous_us = self._last_visits(counters, whose, restaurant, events)

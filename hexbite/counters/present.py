@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from hexbite.counters.clocks import CLOCKS, Slots
+from hexbite.counters.clocks import Slots
 from hexbite.counters.definitions import By, Counters
 from hexbite.counters.figures import features
 from hexbite.counters.people import People

@@ -106,9 +106,11 @@ def _plain(counter: Counter, told: Sequence[Told], ask: Told) -> float:
         for event in told:
             if event.kind < 0 or _KINDS[event.kind] not in counter.events or event.hours >= at:
                 continue
-            if clock == PART_OF_DAY and event.part != ask.part or clock == WEEKEND and event.weekend != ask.weekend:
+            if (clock == PART_OF_DAY and event.part != ask.part) or (clock == WEEKEND and event.weekend != ask.weekend):
                 continue
-            if by is By.USER and event.user != ask.user or by is By.RESTAURANT and event.restaurant != ask.restaurant:
+            if (by is By.USER and event.user != ask.user) or (
+                by is By.RESTAURANT and event.restaurant != ask.restaurant
+            ):
                 continue
             if by is By.PAIR and (event.user, event.restaurant) != (ask.user, ask.restaurant):
                 continue
@@ -171,7 +173,7 @@ def _remembered(told: Sequence[Told], ask: Told, order: Sequence[int], cuts: Seq
     one = people.only(ask.user)
     from_ = np.empty(0, dtype=np.int64), of_previous.empty(0)
     if comes_from(one.previous_us[0], at_us):
-        place = int(np.flatnonzero(_IDS == one.previous[0])[0])
+        place = int(np.flatnonzero(one.previous[0] == _IDS)[0])
         in_order = np.argsort(_IDS)
         from_ = _IDS[in_order], arrivals[place * len(_IDS) : (place + 1) * len(_IDS)][in_order]
     slots = {PART_OF_DAY: np.full(len(_IDS), ask.part), WEEKEND: np.full(len(_IDS), ask.weekend)}
@@ -202,7 +204,10 @@ def test_nothing_of_its_own_moment_or_later_changes_a_row(told: list[Told], late
         other = before + [event for event in later if event.hours >= one.hours]
         found, changed = (
             Past(EVERY, _past_events(events), _IDS).rows(
-                rows.user[[row]], rows.restaurant[[row]], rows.time_us[[row]], {k: v[[row]] for k, v in rows.slots.items()}
+                rows.user[[row]],
+                rows.restaurant[[row]],
+                rows.time_us[[row]],
+                {k: v[[row]] for k, v in rows.slots.items()},
             )
             for events in (told, other)
         )
