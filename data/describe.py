@@ -42,6 +42,7 @@ def describe(folder: Path, *, unknown: Unknown = "error", max_rejected: float = 
         lines += _clicks(split, contents.files[split], verdict.tallies.get(split))
     if verdict.requests is not None:
         lines += _requests(verdict.requests)
+    lines += _counters(verdict)
     return Description([*lines, *_left_alone(verdict)], verdict.problems)
 
 
@@ -56,6 +57,31 @@ def _schema(contents: Contents) -> list[str]:
         filled = sum(feature.fill is not None for feature in features)
         lines.append(f"  {group:<11} {len(features)} wide, {filled} with a fill{_names(schema.names(group))}")
     return lines
+
+
+def _counters(verdict: Verdict) -> list[str]:
+    """What is counted, of which events, and what the train rows have of it."""
+    schema = verdict.contents.schema
+    if schema is None or not schema.counters:
+        return []
+    counters, events, tally = schema.counters, verdict.events, verdict.tallies.get(TRAIN)
+    lines = ["events        none: what is counted is not there"]
+    if events is not None:
+        lines = [f"events        {events.rows:,} rows{_in_files(events.files)}"]
+        lines += [f"  {kind:<11} {count:,}" for kind, count in events.kinds.items() if count]
+    lag = f"what is known of places is as of the last whole {counters.lag_s:g} s" if counters.lag_s else "nothing lags"
+    lines.append(f"counters      {len(counters.names)}; {lag}")
+    for place, definition in enumerate(counters.definitions(), len(schema.requested)):
+        said = ", ".join(f"{key} {_value(value)}" for key, value in definition.items() if key != "name")
+        lines.append(f"  {definition['name']}: {said}")
+        if tally is not None and tally.context is not None:
+            least, most, total = tally.context[:, place]
+            lines.append(f"    {least:.4g} .. {most:.4g}, {total / (tally.rows - tally.left_out):.4g} on average")
+    return lines
+
+
+def _value(value: Any) -> str:
+    return " and ".join(value) if isinstance(value, list) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _table(what: str, table: Table | None) -> list[str]:

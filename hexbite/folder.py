@@ -14,6 +14,9 @@ TEST: Final = "test"
 #: What people did, of the whole log: what counters count.
 EVENTS: Final = "events"
 
+#: What an event is called where a log tells no kinds: each of its choices is one.
+VISIT: Final = "visit"
+
 USER_KEYS: Final = ("user_id",)
 RESTAURANT_KEYS: Final = ("restaurant_id", "latitude", "longitude")
 CLICK_KEYS: Final = ("user_id", "restaurant_id", "click")

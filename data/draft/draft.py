@@ -18,6 +18,7 @@ from data.draft.survey import Table, survey
 from data.sources.away import is_address
 from hexbite.console import progress
 from hexbite.errors import DataError
+from hexbite.folder import VISIT
 
 # Where the comments begin, if the line is not longer.
 _COMMENT_COLUMN: Final = 44
@@ -97,6 +98,10 @@ def _lines(roles: Roles, folder: Path) -> Iterator[str]:
     is_timed = any(line.key == "time" for line in events)
     kept = "the share of the choices, the latest, that are" if is_timed else "the share of the lists, drawn, that is"
     yield from ("", "[split]", _to_text(Line("test", 0.2, f"{kept} kept to test by")))
+    if is_timed:
+        label = next((line.value for line in events if line.key == "label"), [VISIT])
+        why = f"[counters] with default = {_value(label)}: counts what people did before each moment (docs/own-data.md)"
+        yield from ("", _to_text(Line(None, None, why, is_sure=False)))
     for table in others:
         yield from ("", _comment(f"{table.path}: not used; nothing refers to it"))
 

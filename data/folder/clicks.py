@@ -151,18 +151,31 @@ class Tally:
 
     def __init__(self, split: str) -> None:
         self.rows = self.clicks = self.left_out = 0
+        #: Of each context feature the least, the greatest and the sum of the rows that are used ``(3, C)``.
+        self.context: npt.NDArray[np.float64] | None = None
         self._split = split
         self._faults: dict[str, Counter[tuple[str, str]]] = {}
         self._unreadable: dict[str, str] = {}
 
-    def add(self, file: File, clicks: npt.NDArray[np.float32], used: Mask, faults: Sequence[Fault]) -> None:
+    def add(self, file: File, rows: ClickRows, used: Mask, faults: Sequence[Fault]) -> None:
         """Count the rows of a slice."""
+        clicks = rows.click
+        self._measure(rows.context if used.all() else rows.context[used])
         self.rows += len(clicks)
         self.clicks += int(np.count_nonzero(clicks[used] == 1))
         self.left_out += len(clicks) - int(np.count_nonzero(used))
         counts = self._faults.setdefault(file.name, Counter())
         for fault in faults:
             counts[fault.column, fault.what] += int(np.count_nonzero(fault.rows))
+
+    def _measure(self, context: Matrix) -> None:
+        if not len(context):
+            return
+        found = np.stack((context.min(axis=0), context.max(axis=0), context.sum(axis=0, dtype=np.float64)))
+        before = self.context if self.context is not None else found * 0 + np.array([[np.inf], [-np.inf], [0.0]])
+        self.context = np.stack(
+            (np.minimum(before[0], found[0]), np.maximum(before[1], found[1]), before[2] + found[2])
+        )
 
     def add_unreadable(self, file: File, why: str) -> None:
         """Note a file that turned out to be damaged."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -20,6 +20,9 @@ from hexbite.geo import Ids
 from hexbite.ids import IdKinds
 
 _KIND: Final = "event"
+
+# Of what nothing counts.
+_OTHER: Final = "other kinds"
 _BATCH_ROWS: Final = 1 << 20
 
 
@@ -34,13 +37,17 @@ class EventRows(NamedTuple):
     time_us: npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Events:
-    """The event files of a folder that hold rows. Ids need no row in the feature tables."""
+    """The event files of a folder that hold rows. Ids need no row in the feature tables.
+
+    ``kinds``, the events of each kind, are set by `judge`.
+    """
 
     files: Sequence[File]
     ids: IdKinds
     counters: Counters
+    kinds: Counter[str] = field(default_factory=Counter)
 
     @property
     def rows(self) -> int:
@@ -58,7 +65,8 @@ class Events:
         for file in self.files:
             counts: Counter[tuple[str, str]] = Counter()
             try:
-                for _, faults in self._batches(file):
+                for rows, faults in self._batches(file):
+                    self._count(rows)
                     for fault in faults:
                         counts[fault.column, fault.what] += int(np.count_nonzero(fault.rows))
             except Unreadable as error:
@@ -75,6 +83,11 @@ class Events:
             except Unreadable as error:
                 raise DataError(str(error), path=file.path) from error
         return EventRows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+    def _count(self, rows: EventRows) -> None:
+        of_codes = np.bincount(rows.kind + 1, minlength=len(self.counters.kinds) + 1).tolist()
+        for kind, count in zip((_OTHER, *self.counters.kinds), of_codes, strict=True):
+            self.kinds[kind] += count
 
     def _batches(self, file: File) -> Iterator[tuple[EventRows, list[Fault]]]:
         codes = {kind: code for code, kind in enumerate(self.counters.kinds)}

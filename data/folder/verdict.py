@@ -209,7 +209,7 @@ def _tally(split: str, reader: ClickReader) -> Tally:
             file = reader.files[part.file]
             try:
                 rows, used, faults = reader.read(part)
-                tally.add(file, rows.click, used, faults)
+                tally.add(file, rows, used, faults)
             except Unreadable as error:
                 tally.add_unreadable(file, str(error))
             advance(part.rows)

@@ -13,9 +13,6 @@ from hexbite.counters.definitions import Counter, Counters, counter_from_json, d
 from hexbite.errors import SchemaError
 from hexbite.features import CONTEXT, Feature
 
-#: What an event is called in a log that does not tell kinds: each of its choices is one.
-VISIT: Final = "visit"
-
 # Columns of the rows that counters are columns of, beside those that no feature can be called as.
 _TAKEN: Final = frozenset({*CONTEXT, "list", "position", "time"})
 

@@ -7,10 +7,11 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from data.log.counted import VISIT, Counted
+from data.log.counted import Counted
 from data.log.values import STRICT, Kinds, Text
 from data.sources import Source
 from hexbite.counters.definitions import Counters
+from hexbite.folder import VISIT
 from hexbite.ids import IdKind
 
 #: The farthest that a request may ask for, metres, as in the service.
@@ -20,6 +21,7 @@ MAX_RADIUS_M: Final = 50_000
 NULLS: Final = ("", "NULL", "null", "\\N", "None", "NaN", "nan", "N/A")
 
 Unit = Literal["s", "ms", "us", "ns"]
+
 
 class Clock(BaseModel):
     """How the times of a column are written.
@@ -284,7 +286,8 @@ class Map(BaseModel):
         others = sorted(set(self.counted.kinds) - {VISIT})
         if others and self.events.kind is None:
             raise ValueError(
-                f"[counters] counts {', '.join(others)}, and [events] names no kind: of such a log each choice is a {VISIT}"
+                f"[counters] counts {', '.join(others)}, and [events] names no kind: each choice of such a log is a "
+                f"{VISIT}"
             )
         return self
 

@@ -23,6 +23,8 @@ _US_PER_S: Final = 1e6
 # What belongs to places alone, and so may lag.
 _LAGGING: Final = (By.RESTAURANT, By.PREVIOUS)
 
+_Key = tuple[By, frozenset[str], str | None]
+
 # A group that no event and no row is of.
 _NOBODY: Final = -2
 
@@ -61,19 +63,23 @@ class Past:
         # Moments by number: the times of events, each once.
         self._times_us = np.unique(np.append(events.time_us, 0))
         rank = np.searchsorted(self._times_us, events.time_us)
-        self._indices: dict[tuple[By, frozenset[str], str | None], _Index] = {}
+        needs: dict[_Key, list[Need]] = {}
         for need in dict.fromkeys(need for counter in counters.counters for need in needs_of(counter)):
-            key = need.by, need.events, need.clock
-            if key not in self._indices:
-                self._indices[key] = self._index(events, rank, *key)
-            self._indices[key].tell(need)
-            if need.stat is Stat.DISTINCT:
-                self._indices[key].tell_new(self._firsts(events, need.events))
+            needs.setdefault((need.by, need.events, need.clock), []).append(need)
         self._visits: _Index | None = None
+        visits: _Key = By.USER, frozenset(counters.visits), None
         if counters.visits:
-            key = By.USER, frozenset(counters.visits), None
-            self._visits = self._indices[key] if key in self._indices else self._index(events, rank, *key)
-            self._visited = self._visits.gather(events.restaurant)
+            needs.setdefault(visits, [])
+        self._indices: dict[_Key, _Index] = {}
+        for key, of_key in needs.items():
+            index, placed = self._index(events, rank, *key)
+            for need in of_key:
+                index.tell(need, self._firsts(events, need.events)[placed] if need.stat is Stat.DISTINCT else None)
+            if key == visits:
+                # The first place is nobody's.
+                self._visits, self._visited = index, np.append(-1, events.restaurant[placed])
+            if of_key:
+                self._indices[key] = index
 
     def rows(self, user: Integers, restaurant: Integers, time_us: Indices, slots: dict[str, Integers]) -> Matrix:
         """The counters ``(N, K)`` float32 of N rows ``(N,)``, numbered and timed as the events are.
@@ -119,7 +125,10 @@ class Past:
         last, last_us = self._visits.last(user, moment)
         return np.where(time_us - last_us <= PREVIOUS_US, self._visited[last], -1).astype(np.int64)
 
-    def _index(self, events: PastEvents, rank: Indices, by: By, kinds: frozenset[str], clock: str | None) -> _Index:
+    def _index(
+        self, events: PastEvents, rank: Indices, by: By, kinds: frozenset[str], clock: str | None
+    ) -> tuple[_Index, Indices]:
+        """The index by something, and which events it has, in the order of its places."""
         rows = self._counting(events, kinds)
         user, restaurant, came_from = events.user[rows], events.restaurant[rows], None
         if by is By.PREVIOUS:
@@ -128,9 +137,10 @@ class Past:
         group = self._group(by, user, restaurant, came_from)
         if clock is not None:
             group = _in_slot(group, clock, events.slots[clock][rows])
-        is_grouped = group >= 0
-        rows = rows[is_grouped]
-        return _Index(by, kinds, clock, rows, group[is_grouped], rank[rows], self._times_us)
+        order = np.argsort(group, kind="stable")
+        order = order[np.searchsorted(group, 0, sorter=order) :]
+        placed = rows[order]
+        return _Index(group[order], rank[placed], self._times_us), placed
 
     def _counting(self, events: PastEvents, kinds: frozenset[str]) -> Indices:
         codes = [code for code, kind in enumerate(self._counters.kinds) if kind in kinds]
@@ -150,23 +160,12 @@ def _in_slot(group: Indices, clock: str, slot: Integers) -> Indices:
 
 
 class _Index:
-    """Events ``(M,)`` by what they are counted by, and within that by moment: what came before is a place in it."""
+    """Events ``(M,)`` in order of what they are counted by, and within that of moment: what came before is a place."""
 
-    def __init__(
-        self,
-        by: By,
-        kinds: frozenset[str],
-        clock: str | None,
-        events: Indices,
-        group: Indices,
-        rank: Indices,
-        times_us: Indices,
-    ) -> None:
+    def __init__(self, group: Indices, rank: Indices, times_us: Indices) -> None:
         self._needs: list[Need] = []
-        self._order = np.argsort(group, kind="stable")
-        self._events = events
         # First something that no row asks for, so that there is always something.
-        group, rank = (np.append(first, column[self._order]) for first, column in ((_NOBODY, group), (0, rank)))
+        group, rank = np.append(_NOBODY, group), np.append(0, rank)
         is_start = np.ones(len(group), dtype=np.bool_)
         is_start[1:] = group[1:] != group[:-1]
         self._starts = np.flatnonzero(is_start)
@@ -205,18 +204,16 @@ class _Index:
         last = np.where(place > start, place - 1, 0)
         return last, np.where(place > start, self._time_us(last), NEVER)
 
-    def gather(self, column: Integers) -> Integers:
-        """A column of the events ``(M,)`` by place."""
-        return np.append(-1, column[self._events[self._order]]).astype(column.dtype)
-
     def _time_us(self, place: Indices) -> Indices:
         return self._times_us[self._sorted[place] % self._moments]
 
-    def tell(self, need: Need) -> None:
-        """Tell also this."""
+    def tell(self, need: Need, is_first: Mask | None) -> None:
+        """Tell also this; ``is_first`` ``(M,)`` says which events are the first of their user and restaurant."""
         self._needs.append(need)
         if need.stat is Stat.DECAYED:
             self._decayed[need] = self._decay(need.half_life_days)
+        elif is_first is not None:
+            self._new = np.concatenate(([0, 0], np.cumsum(is_first, dtype=np.int32)))
 
     def _decay(self, half_life_days: float | None) -> Values:
         """The decayed counts as of each event, of those of its group up to it."""
@@ -230,10 +227,6 @@ class _Index:
             step *= 2
             rows = rows[behind[rows] >= step]
         return total
-
-    def tell_new(self, is_first: npt.NDArray[np.bool_]) -> None:
-        """Tell also how many there were of which each was the first."""
-        self._new = np.concatenate(([0, 0], np.cumsum(self.gather(is_first)[1:])))
 
     def _find(self, group: Indices, moment: Indices) -> tuple[Indices, Indices]:
         """Where the events of each row's group begin, and where those before its moment end; both 0 for none."""

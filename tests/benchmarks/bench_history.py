@@ -3,10 +3,10 @@
     python -m tests.benchmarks.bench_history [--events N] [--rows N] [--users N] [--restaurants N] [--threads N]
         [--compared N] [--pairs N]
 
-Events are drawn as people are: few make many, a few places draw the crowd, half of all visits are to a place of one's own.
-Rows come in lists of 20, of one person at one moment. They are drawn, told and dropped a chunk at a time in a fresh process;
-its peak memory is what the system says. Then the same figures of a smaller draw by DuckDB, in ASOF joins and windows on as
-many threads, in turn with ours, and both are compared.
+Events are drawn as people are: few make many, a few places draw the crowd, half of all visits are to a place of one's
+own. Rows come in lists of 20, of one person at one moment. They are drawn, told and dropped a chunk at a time in a fresh
+process; its peak memory is what the system says. Then the same figures of a smaller draw by DuckDB, in ASOF joins and
+windows on as many threads, in turn with ours; both are compared.
 """
 
 import argparse
@@ -146,7 +146,8 @@ CREATE TEMP TABLE place AS SELECT restaurant, time_us, max(n) AS n, max(visitors
 CREATE TEMP TABLE own AS SELECT user, restaurant, time_us, max(n) AS n FROM (
     SELECT *, row_number() OVER (PARTITION BY user, restaurant ORDER BY time_us) AS n FROM visits
 ) GROUP BY ALL;
-CREATE TEMP TABLE person AS SELECT user, time_us, max(n) AS n, max(places) AS places, arg_max(restaurant, id) AS last FROM (
+CREATE TEMP TABLE person AS SELECT user, time_us, max(n) AS n, max(places) AS places,
+    arg_max(restaurant, id) AS last FROM (
     SELECT *, row_number() OVER w AS n, sum(is_new::INT) OVER w AS places
     FROM visits WINDOW w AS (PARTITION BY user ORDER BY time_us ROWS UNBOUNDED PRECEDING)
 ) GROUP BY ALL;
@@ -161,7 +162,8 @@ CREATE TEMP TABLE hops AS SELECT origin, restaurant, time_us, max(n) AS n FROM (
     )
 ) GROUP BY ALL;
 CREATE TEMP TABLE asked AS SELECT r.*, r.time_us // 60000000 * 60000000 AS lagged, p.n AS person_n, p.places,
-    p.time_us AS person_us, CASE WHEN r.time_us - p.time_us <= {round(PREVIOUS_DAYS * _DAY_US)} THEN p.last END AS origin
+    p.time_us AS person_us,
+    CASE WHEN r.time_us - p.time_us <= {round(PREVIOUS_DAYS * _DAY_US)} THEN p.last END AS origin
     FROM rows r ASOF LEFT JOIN person p ON r.user = p.user AND r.time_us > p.time_us;
 CREATE TEMP TABLE told AS SELECT row,
     ln(1 + coalesce(place.n, 0)) AS place_visits, ln(1 + coalesce(place.visitors, 0)) AS place_visitors,
@@ -209,7 +211,7 @@ def compare(town: Town, rows: int, threads: int, pairs: int) -> tuple[float, flo
         started = time.monotonic()
         past = Past(COUNTERS, events, ids)
         with ThreadPoolExecutor(threads) as workers:
-            ours = np.concatenate(list(workers.map(lambda one: past.rows(*one), chunks)))
+            ours = np.concatenate([told.result() for told in [workers.submit(past.rows, *one) for one in chunks]])
         ours_s = time.monotonic() - started
         theirs, theirs_s = _by_duckdb(of_events, asked, threads)
         ratios.append(theirs_s / ours_s)

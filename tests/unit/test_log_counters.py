@@ -53,7 +53,13 @@ shown_here = {{ events = "impression", by = "user+restaurant", figure = "count" 
 """
 
 Row = tuple[str, str, datetime, str, str | None]
-SCHEMA = {"user": pl.String, "restaurant": pl.String, "ts": pl.Datetime("us", "UTC"), "kind": pl.String, "list": pl.String}
+SCHEMA = {
+    "user": pl.String,
+    "restaurant": pl.String,
+    "ts": pl.Datetime("us", "UTC"),
+    "kind": pl.String,
+    "list": pl.String,
+}
 
 
 def town() -> list[Row]:
@@ -164,7 +170,7 @@ def test_an_order_whose_clock_runs_behind_is_not_counted_in_the_list_that_it_was
 
 def test_events_lie_in_the_order_of_time_each_once_by_the_companys_ids_and_kinds(tmp_path: Path) -> None:
     rows = town()
-    out = imported(tmp_path / "a", [*rows, *rows[3:5], rows[3][:4] + (None,)])
+    out = imported(tmp_path / "a", [*rows, *rows[3:5], (*rows[3][:4], None)])
     events = pl.read_parquet(out / "events" / "*.parquet")
     assert events.columns == ["user_id", "restaurant_id", "event", "event_ts"]
     assert events.schema["event_ts"] == pl.Datetime("us", "UTC")
@@ -194,7 +200,9 @@ def test_events_of_people_and_places_without_a_row_count_as_the_store_counts_the
         ("u1", "nowhere", at, "order", None),
         ("nobody", "nowhere", at, "click", None),
     ]
-    one, two = (rows_of(imported(tmp_path / name, told, OPEN)) for name, told in (("a", town()), ("b", town() + strangers)))
+    one, two = (
+        rows_of(imported(tmp_path / name, told, OPEN)) for name, told in (("a", town()), ("b", town() + strangers))
+    )
     for name, where, more in (
         ("place_acts", pl.col("restaurant_id") == "r2", 1),
         ("person_visits", pl.col("user_id") == "u1", 1),
@@ -237,7 +245,9 @@ def test_tables_know_nothing_of_the_choices_that_rows_learn_from(data: st.DataOb
 
 def test_a_log_without_kinds_counts_its_choices_as_visits(tmp_path: Path) -> None:
     rows = [(user, one, at, kind, None) for user, one, at, kind, _ in town() if kind == "order"]
-    text = MAP.replace('kind = "kind"\nlabel = ["order"]\nshown = ["impression"]\nignored = ["click"]\nlist = "list"\n', "")
+    text = MAP.replace(
+        'kind = "kind"\nlabel = ["order"]\nshown = ["impression"]\nignored = ["click"]\nlist = "list"\n', ""
+    )
     text = text[: text.index("[counters]")] + '[counters]\ndefault = "visit"\nlag_s = 0\n[standing]\nmax_age_h = 100\n'
     (tmp_path / "a").mkdir()
     pl.DataFrame(rows, schema=SCHEMA, orient="row").write_parquet(tmp_path / "a" / "events.parquet")
@@ -255,7 +265,9 @@ def test_a_log_without_kinds_counts_its_choices_as_visits(tmp_path: Path) -> Non
 
 
 def test_a_kind_that_counters_name_and_the_log_lacks_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"\[counters\] counts 'clack', which never occurs; the column holds impression"):
+    with pytest.raises(
+        DataError, match=r"\[counters\] counts 'clack', which never occurs; the column holds impression"
+    ):
         imported(tmp_path / "a", town(), MAP.replace('events = ["click"], by', 'events = ["clack"], by'))
     assert not (tmp_path / "a" / "out").exists()
 

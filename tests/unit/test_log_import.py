@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from data.log.features.names import Names, text_to_name
 from data.log.mapfile import read_map
-from hexbite.clock import Clock
 from data.log.write import write_log
+from hexbite.clock import Clock
 from hexbite.errors import DataError
 from hexbite.features import RESERVED, FeatureSchema
 from hexbite.zones import local_times, zone_to_number

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.log.map import Map
-from hexbite.clock import Clock
 from data.log.rows.lists import make_lists
 from data.log.rows.split import Split
 from data.log.rows.world import World
 from data.log.rules import Outcome, Tally
+from hexbite.clock import Clock
 from tests.unit.log_reference import Event, rule
 
 USERS = ("ada", "bo", "cy")

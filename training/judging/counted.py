@@ -57,7 +57,9 @@ class Counted:
         rows = np.flatnonzero(np.isin(self._told.kind, codes))
         events = self._told.take(rows)
         events = PastEvents(events.user, events.restaurant, np.zeros(len(rows), dtype=np.int16), events.time_us, {})
-        own_visits = Past(own, events, self._restaurants).rows(self._user, self._number[visits.visited], self._at_us, {})
+        own_visits = Past(own, events, self._restaurants).rows(
+            self._user, self._number[visits.visited], self._at_us, {}
+        )
         return own_visits[:, 0] == 0
 
     def _slots(self, tables: Tables, told: EventRows) -> dict[str, np.ndarray]:
@@ -69,4 +71,6 @@ class Counted:
         clock = Clock([number_to_zone(int(number)).key for number in found.tolist()], int(at_s.min()), int(at_s.max()))
         rows, has_row = tables.restaurants.known.find(told.restaurant_ids)
         hour, weekday = clock.read(zone[rows].astype(np.int32), at_s)
-        return {name: np.where(has_row, slots(name, hour, weekday), -1).astype(np.int8) for name in self._counters.clocks}
+        return {
+            name: np.where(has_row, slots(name, hour, weekday), -1).astype(np.int8) for name in self._counters.clocks
+        }

@@ -74,7 +74,7 @@ def rank_visits(
 
 
 class _Reach(NamedTuple):
-    """A visit by number, and the restaurants within its reach: rows of their table, metres, context, each ``(N, …)``."""
+    """A visit by number, and the restaurants in its reach: rows of their table, metres, context, each ``(N, …)``."""
 
     visit: int
     near: npt.NDArray[np.int64]

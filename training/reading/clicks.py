@@ -90,7 +90,7 @@ class ClickFiles:
         except Unreadable as error:
             tally.add_unreadable(file, str(error))
             return Clicks.empty(len(self.reader.context)), part.rows
-        tally.add(file, rows.click, used, faults)
+        tally.add(file, rows, used, faults)
         left_out = part.rows - int(np.count_nonzero(used))
         return (Clicks(*rows).take(used) if left_out else Clicks(*rows)), left_out
 

@@ -42,8 +42,8 @@ _PRIOR_CHECKINS: Final = 2.0
 # What only times tell; a table has them all.
 _TIMED: Final = ("log_recent_visits", "weekend_share", *(f"{name}_share" for name, *_ in _DAY_PARTS[1:]), "event_ts")
 
-# What rows with counters are ranked worse with: counters tell hours as of each row's moment, and factors of who went where
-# are learned by heart (docs/features.md has the figures).
+# What rows with counters are ranked worse with (docs/features.md): counters tell hours as of each row's moment, and who
+# went where is learned by heart from factors.
 _UNCOUNTED: Final = (
     "weekend_share",
     *(f"{name}_share" for name, *_ in _DAY_PARTS[1:]),

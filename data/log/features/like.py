@@ -83,6 +83,11 @@ class Earlier(NamedTuple):
                 "say ids in [users] and [restaurants]",
                 path=self.folder / SCHEMA,
             )
+        if made.counters.definitions() != self.schema.counters.definitions():
+            raise DataError(
+                "--like: what is counted there is other than here: give [counters] as its map does",
+                path=self.folder / SCHEMA,
+            )
         for group in ("user", "restaurant"):
             before, now = self.schema.names(group), made.names(group)
             if before != now:

@@ -39,7 +39,9 @@ class CountedEvents:
         """Keep those of a batch; an id is kept where it has no number."""
         rows = batch.filter(pl.col("code").is_not_null() & ~pl.col("outcome").is_in(_NO_EVENT))
         keys = [pl.when(pl.col(name).is_null()).then(f"{name} key").alias(f"{name} key") for name in self._entities]
-        self._held.append(rows.select(*self._entities, *keys, "time", "code", *(n for n in _TOLD if n in batch.columns)))
+        self._held.append(
+            rows.select(*self._entities, *keys, "time", "code", *(n for n in _TOLD if n in batch.columns))
+        )
 
     def between(self, first_us: int, last_us: int) -> Told:
         """All of them that happened within two moments, in microseconds; forgotten here."""
@@ -48,8 +50,12 @@ class CountedEvents:
         ids = {}
         for name, entities in self._entities.items():
             more = rows[f"{name} key"].drop_nulls().unique().sort()
-            numbers = pl.DataFrame({f"{name} key": more, "number": np.arange(len(more), dtype=np.int32) + len(entities)})
-            rows = rows.join(numbers, on=f"{name} key", how="left").with_columns(pl.coalesce(name, "number").alias(name))
+            numbers = pl.DataFrame(
+                {f"{name} key": more, "number": np.arange(len(more), dtype=np.int32) + len(entities)}
+            )
+            rows = rows.join(numbers, on=f"{name} key", how="left").with_columns(
+                pl.coalesce(name, "number").alias(name)
+            )
             rows = rows.drop(f"{name} key", "number")
             ids[name] = pl.concat([entities.ids, more.alias(entities.ids.name)])
         return Told(rows, ids["user"], ids["restaurant"])

@@ -67,8 +67,8 @@ class Log(NamedTuple):
 
     ``choices`` are those of them that say that something was chosen, each once: ``user``, ``restaurant`` (numbers),
     ``time`` (microseconds), and where the map names them the restaurant's coordinates and ``list``.
-    ``places`` are all coordinates that the log tells of restaurants, each once; ``told`` the events that counters count,
-    where there are any. ``first_us`` to ``last_us`` are the
+    ``places`` are all coordinates that the log tells of restaurants, each once. ``told`` are the events that counters
+    count, where there are counters. ``first_us`` to ``last_us`` are the
     times that are not far from all others. ``kinds`` counts rows by kind; ``seen`` says of every user and restaurant
     whether an event is theirs.
     """

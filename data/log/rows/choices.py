@@ -110,7 +110,7 @@ class Reach:
 
 
 def draw_lists(visits: pl.DataFrame, part: Outcome, reach: Reach, world: World) -> Listed:
-    """Visits that are to `Outcome.TRAIN` or to `Outcome.TEST`, shuffled, each a list with others in reach that are drawn for it."""
+    """Visits of `Outcome.TRAIN` or `Outcome.TEST`, shuffled, each a list with others in reach that are drawn for it."""
     asked = world.asked
     draws = np.random.default_rng(np.random.SeedSequence(asked.seed, spawn_key=(_STREAMS[part],)))
     # Shuffled, so that each file holds visits of all times and people; a trainer mixes rows within a window only.

@@ -52,7 +52,9 @@ class Counts:
         zones[: len(world.zones)] = world.zones
         hour, weekday = world.clock.read(zones[restaurant], time // _US_PER_S)
         known = has_clock[restaurant]
-        of_clocks = {clock: np.where(known, values, -1).astype(np.int8) for clock, values in self._slots(hour, weekday).items()}
+        of_clocks = {
+            clock: np.where(known, values, -1).astype(np.int8) for clock, values in self._slots(hour, weekday).items()
+        }
         ids = told.restaurants
         numbers = texts_to_ids(ids.to_list()) if ids.dtype == pl.String else ids.to_numpy()
         self._past = Past(self._counters, PastEvents(user, restaurant, code, time, of_clocks), numbers)

@@ -9,10 +9,10 @@ import polars as pl
 from data.log.map import Map
 from data.log.reading.entities import Entities
 from data.log.reading.events import Log
-from data.log.rows.zones import positions_to_zones
-from hexbite.clock import Clock
 from data.log.rows.split import find_split
 from data.log.rows.world import World
+from data.log.rows.zones import positions_to_zones
+from hexbite.clock import Clock
 from hexbite.zones import available_names
 
 

@@ -29,9 +29,10 @@ class Split(NamedTuple):
     """``at_us``: a list is a test list where its time is not before it, microseconds; None where no time is told.
     ``history_us``: before it a list is what history is made of; None where the map wants none, or no time is told.
 
-    Without times ``test`` is the share of the lists that a hash draws, of a list's key, which is the person and the list's id,
-    else the person alone; of a choice that is a list of its own, the person and the restaurant; ``history`` is the share that history is made of. ``users`` ``(U,)`` and
-    ``restaurants`` ``(R,)`` are hashes of ids and of the seed.
+    Without times ``test`` is the share of the lists that a hash draws, of a list's key, which is the person and the
+    list's id, else the person alone; of a choice that is a list of its own, the person and the restaurant; ``history``
+    the share of the others that history is made of. ``users`` ``(U,)`` and ``restaurants`` ``(R,)`` are hashes of ids
+    and of the seed.
     """
 
     at_us: int | None
@@ -64,7 +65,7 @@ class Split(NamedTuple):
         """The choices of lists that are no test lists; ``is_known`` says which history is made of.
 
         ``each`` gives all usable events, some at a time. A clock may put a choice before the list that it is made in: it
-        is not known before its list, whatever its time. Without times a choice that does not name its list is none of
+        is known no earlier than its list, whatever its time. Without times a choice that does not name its list is none of
         them, where others do: which it is in is not known yet.
         """
         if self.at_us is not None:
