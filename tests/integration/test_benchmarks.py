@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from data.visits import Sizes
-from tests.benchmarks import bench_counters, bench_events, bench_events_load, bench_history, bench_ids, bench_log, bench_visits
+from tests.benchmarks import (
+    bench_counters,
+    bench_events,
+    bench_events_load,
+    bench_history,
+    bench_ids,
+    bench_log,
+    bench_visits,
+)
 from tests.benchmarks.bench_prefilter import Effort, measure
 from tests.benchmarks.prefilter_peers import debian_redis
 
