@@ -65,7 +65,7 @@ def replay(folder: Path, service: Service, *, frozen: bool, limit: int | None) -
                 refresh_s = None if memory is None else memory["refresh_s"]
             found = baselines.rank(asks, step.ask)
             rank = _rank(answer.ids, names[asks.visited[step.ask]])
-            unseen += rank == OUT_OF_REACH and found.ranks[0] < OUT_OF_REACH
+            unseen += int(rank == OUT_OF_REACH and found.ranks[0] < OUT_OF_REACH)
             truncated += answer.is_truncated
             ranks.append(np.append(rank, found.ranks))
             new.append(found.is_new)

@@ -17,10 +17,11 @@ SIZE: Final = 1_000
 #: Events told at once, the most that the contract allows.
 MOST_EVENTS: Final = 1_000
 
-# How long an answer may take, how often what is told is told again where it was not taken, and how many questions in a
-# row may go without an answer.
+# How long an answer may take, how often and after what pause what was not taken is told again, and how many questions
+# in a row may go without an answer.
 _TIMEOUT_S: Final = 30.0
 _TRIES: Final = 20
+_PAUSE_S: Final = 1.0
 _MOST_UNANSWERED: Final = 20
 
 _AGAIN: Final = frozenset({429, 503, 504})
@@ -124,7 +125,7 @@ class Service:
                             raise ReplayError(_refused(event, outcome))
                     # Told again, what was taken without an answer is known: it is the same event.
                     return Counter("taken" if attempt else outcome["outcome"] for outcome in told)
-            time.sleep(1)
+            time.sleep(_PAUSE_S)
         raise ReplayError(f"the service at {self._url} takes no events ({said}); its log says why")
 
     def _post(self, route: str, body: dict[str, Any]) -> httpx.Response:

@@ -139,6 +139,7 @@ def test_figures_are_of_all_and_of_new_places_and_people_are_drawn_again() -> No
     assert service["hit@10"].low < 0.6 < service["hit@10"].high
     assert figures["new"]["service"]["hit@10"].value == 0.0
     assert figures["new"]["nearest"]["hit@1"].value == 1.0
+    assert json.loads(json.dumps(found.to_json()))["unseen"] == 40
     printed = "\n".join(found.lines(1_000))
     assert "HEXBITE_REFRESH_S=0" in printed
     assert "p99" in printed
