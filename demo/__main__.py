@@ -33,7 +33,7 @@ from hexbite.folder import REQUESTS
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _DATA: Final = _ROOT / "data" / "demo"
 _DRAWN: Final = _ROOT / "data" / "demo-log"
-_SIZES: Final = ("--people", "200", "--places", "240", "--visits", "10000", "--days", "60")
+_SIZES: Final = ("--people", "400", "--places", "240", "--visits", "10000", "--days", "60")
 # What the log came from, and what the import made of it: a model of the same two needs no training again.
 _SOURCES: Final = (_DRAWN / "visits.json", _DATA / "source.json")
 _TRAINED: Final = _DATA / "trained.json"
