@@ -49,7 +49,7 @@ def local_times(numbers: npt.NDArray[np.float32], at_s: float) -> LocalTimes:
     Raises ValueError where a number stands for no zone that is known here.
     """
     found, places = np.unique(numbers, return_inverse=True)
-    offsets = np.array([_offset_s(number_to_zone(int(number)), at_s) for number in found.tolist()], dtype=np.int64)
+    offsets = np.array([offset_s(number_to_zone(int(number)), at_s) for number in found.tolist()], dtype=np.int64)
     local_s = np.int64(np.floor(at_s)) + offsets[places]
     # The first day of the epoch was a Thursday.
     return LocalTimes(
@@ -81,7 +81,8 @@ def _number(name: str) -> int:
     return zlib.crc32(name.encode()) & 0xFFFFFF
 
 
-def _offset_s(zone: ZoneInfo, at_s: float) -> int:
+def offset_s(zone: ZoneInfo, at_s: float) -> int:
+    """Seconds that a zone is ahead of UTC at a moment in seconds since 1970."""
     # A calendar's last day in one zone is past its end in another: there, the offset of a day before is taken.
     within_s = min(max(at_s, _FIRST_S), _LAST_S)
     offset = datetime.fromtimestamp(within_s, UTC).astimezone(zone).utcoffset()
