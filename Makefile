@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock bench-load bench-log bench-synthetic bench-training bench-serving bench-prefilter bench-stages bench-ids bench-events task \
+.PHONY: help setup demo test check format lock bench-load bench-events-load bench-log bench-synthetic bench-training bench-serving bench-prefilter bench-stages bench-ids bench-events task \
 	image up down logs load psql deploy containers audit faults fuzz bench-overload clean
 
 help: ## what there is
@@ -56,6 +56,9 @@ CUDA := cuda-bindings cuda-pathfinder cuda-toolkit triton nvidia-cublas nvidia-c
 
 bench-load: $(INSTALLED) ## a million users and 100,000 restaurants into the feature store
 	$(BIN)/python -m tests.benchmarks.bench_load
+
+bench-events-load: $(INSTALLED) ## events a second of a backfill of ten million, states included: ten minutes
+	$(BIN)/python -m tests.benchmarks.bench_events_load
 
 bench-log: $(INSTALLED) ## events a second of an imported log of 50 million, beside DuckDB: five minutes
 	$(BIN)/python -m tests.benchmarks.bench_log

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -17,6 +18,7 @@ from data.told import EventFile, ToldEvents, join_told_events
 from db.access.copying import EPOCH_US, HEADER, TRAILER, read_records, to_records
 from db.access.driver import opened, vacuum
 from db.access.session import SCHEMA
+from db.loading.ahead import ahead
 from db.loading.events import columns_of, events_to_records
 from db.memory.counting import Counting, counting_schemas
 from db.memory.places import Places, add_places, join_places, no_places
@@ -72,10 +74,9 @@ def backfill(
                 filling = _Filling(connection, aside)
                 total = sum(file.rows() for file in files)
                 with progress("events", total) as advance:
-                    for read, events in _chunks(files, since, before, chunk_rows, advance):
+                    for read, told, events in ahead(_chunks(files, since, before, chunk_rows, advance)):
                         new = filling.add(events)
-                        known = len(events.user) - new
-                        done = Backfilled(done.new + new, done.known + known, done.left_out + read - len(events.user))
+                        done = Backfilled(done.new + new, done.known + told - new, done.left_out + read - told)
                 filling.finish()
         except (psycopg.errors.UniqueViolation, psycopg.errors.SerializationFailure) as error:
             raise StoreError(
@@ -101,8 +102,8 @@ def _open(connection: psycopg.Connection[Any], paths: list[str], scratch: Path) 
 
 def _chunks(
     files: list[EventFile], since: datetime | None, before: datetime | None, chunk_rows: int, advance: Advance
-) -> Iterator[tuple[int, ToldEvents]]:
-    """How many rows were read, and of them the events that are meant, many at a time."""
+) -> Iterator[tuple[int, int, ToldEvents]]:
+    """How many rows were read, how many of them are meant, and these each once in the order of ids; many at a time."""
     read, held, rows = 0, [], 0
     for file in files:
         done = 0
@@ -111,10 +112,19 @@ def _chunks(
             read, rows, done = read + row - done, rows + len(events.user), row
             held.append(events)
             if rows >= chunk_rows:
-                yield read, join_told_events(held)
+                yield read, rows, _each_once(join_told_events(held))
                 read, held, rows = 0, [], 0
     if held:
-        yield read, join_told_events(held)
+        yield read, rows, _each_once(join_told_events(held))
+
+
+def _each_once(events: ToldEvents) -> ToldEvents:
+    keys = events.ids.view(">u8").reshape(-1, 2).astype(np.uint64)
+    order = np.lexsort((keys[:, 1], keys[:, 0]))
+    sorted_ = keys[order]
+    is_first = np.ones(len(order), dtype=np.bool_)
+    is_first[1:] = (sorted_[1:] != sorted_[:-1]).any(axis=1)
+    return events.take(order[is_first])
 
 
 class _Filling:
@@ -133,18 +143,21 @@ class _Filling:
         self._months: set[np.datetime64] = set()
 
     def add(self, events: ToldEvents) -> int:
-        """Add those of M events that are not known; how many they are."""
+        """Add those of M events, each once in the order of ids, that are not known; how many they are."""
         self._refuse_gone(events)
         events = self._only_new(events)
         if len(events.user):
             self._make_months(events)
-            self._copy("event_ids", ["event_id", "event_ts"], _ids_to_records, events)
-            by_user = events.take(np.argsort(events.user, kind="stable"))
-            # First: what the archive holds by then is in the states.
+            with ThreadPoolExecutor(1) as beside:
+                # The server takes the one in while the others are sorted.
+                copied = beside.submit(self._copy, "event_ids", ["event_id", "event_ts"], _ids_to_records, events)
+                by_user = events.take(np.argsort(events.user, kind="stable"))
+                months = by_user.time_us.astype("M8[us]").astype("M8[M]").astype(np.int64)
+                in_place = by_user.take(np.lexsort((by_user.time_us, by_user.user, months)))
+                copied.result()
+            # States first: what the archive holds by then is in them.
             for counting in self._schemas:
                 self._remember(counting, by_user)
-            months = by_user.time_us.astype("M8[us]").astype("M8[M]").astype(np.int64)
-            in_place = by_user.take(np.lexsort((by_user.time_us, by_user.user, months)))
             self._copy("events", columns_of(events), events_to_records, in_place)
         return len(events.user)
 
@@ -164,13 +177,7 @@ class _Filling:
             )
 
     def _only_new(self, events: ToldEvents) -> ToldEvents:
-        """Each once, in the order of their ids, without those that are known."""
-        keys = events.ids.view(">u8").reshape(-1, 2).astype(np.uint64)
-        order = np.lexsort((keys[:, 1], keys[:, 0]))
-        sorted_ = keys[order]
-        is_first = np.ones(len(order), dtype=np.bool_)
-        is_first[1:] = (sorted_[1:] != sorted_[:-1]).any(axis=1)
-        events = events.take(order[is_first])
+        """Without those that are known."""
         if self._connection.execute("SELECT FROM event_ids LIMIT 1").fetchone() is None:
             return events
         self._connection.execute("TRUNCATE staged_ids")

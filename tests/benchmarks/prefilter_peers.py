@@ -22,8 +22,9 @@ import numpy.typing as npt
 import psycopg
 
 from data.folder.tables import Batch
+from db.access.copying import HEADER, TRAILER
 from db.embedded import _SETTINGS
-from db.loading.encode import HEADER, TRAILER, batch_to_records
+from db.loading.encode import batch_to_records
 from db.reading.online import _ARRAY_HEADER_BYTES, _ELEMENT
 from hexbite.features import Matrix
 from hexbite.geo import Degrees, Ids, Metres, degrees_to_cells, distances_m

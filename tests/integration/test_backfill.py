@@ -4,10 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import polars as pl
@@ -21,8 +23,19 @@ from db.loading.load import load
 from db.memory.refresh import refresh
 from hexbite.errors import DataError, HexbiteError, StoreError
 from hexbite.ids import event_id_to_uuid, text_to_id
-from tests.databases import new_database
-from tests.integration.remembering import START, STATES, Event, assert_alike, counts, register, remembered, tell
+from tests.databases import named, new_database
+from tests.integration.remembering import (
+    START,
+    STATES,
+    Event,
+    assert_alike,
+    assert_ways_alike,
+    counts,
+    register,
+    remembered,
+    tell,
+    ways_later,
+)
 from tests.integration.test_load import restaurants, users, write
 
 ROOT = Path(__file__).parents[2]
@@ -118,7 +131,7 @@ def test_files_in_any_order_and_parts_end_in_the_same_states(
     whole = tmp_path / "whole.parquet"
     rows.sort("event_ts").write_parquet(whole)
     assert backfill(store, [str(whole)]).new == 30
-    expected = everything(store)
+    expected, expected_ways = everything(store), ways_later(store)
     empty(store)
     shuffled = rows[data.draw(st.permutations(range(len(rows))))]
     cut = data.draw(st.integers(1, len(rows) - 1))
@@ -132,8 +145,9 @@ def test_files_in_any_order_and_parts_end_in_the_same_states(
             backfill(store, [str(part)])
     found = everything(store)
     assert found[:2] == expected[:2]
+    assert_ways_alike(ways_later(store), expected_ways)
     for states in (found[2], expected[2]):
-        states.pop("arrival_states")  # the last time of a way that was taken back stays
+        states.pop("arrival_states")  # as told by its ways
     assert_alike(found[2], expected[2])
 
 
@@ -193,18 +207,19 @@ BAD: dict[str, tuple[dict[str, pl.Series | pl.Expr], str, str]] = {
     "no kind": ({"event": pl.Series(["a", None, "b"])}, "event", "row 2 holds None; it must be the kind of event"),
     "an empty kind": ({"event": pl.Series(["a", "", "b"])}, "event", "row 2 holds ''"),
     "a long kind": ({"event": pl.Series(["a", "x" * 129, "b"])}, "event", "row 2"),
-    "no time": ({"event_ts": pl.Series(["2026-03-01", "yesterday", "2026-03-02"])}, "event_ts", "row 2 holds 'yesterday'"),
+    "no time": ({"event_ts": pl.Series(["2026-03-01", "yesterday", ""])}, "event_ts",
+                "row 2 holds 'yesterday'"),
     "numbers as times": ({"event_ts": pl.Series([1, 2, 3])}, "event_ts", "numbers"),
     "a long id": ({"event_id": pl.Series(["a", "b", "x" * 129])}, "event_id", "row 3"),
-    "half a place": ({"latitude": pl.Series([1.0, 2.0, None]), "longitude": pl.Series([1.0, None, None])}, "longitude",
-                     "row 2 holds None; it must be told where the latitude is"),
+    "half a place": ({"latitude": pl.Series([1.0, 2.0, None]), "longitude": pl.Series([1.0, None, None])},
+                     "longitude", "row 2 holds None; it must be told where the latitude is"),
     "a latitude alone": ({"latitude": pl.Series([1.0, 2.0, None])}, "latitude", "come together"),
-    "a latitude out of range": ({"latitude": pl.Series([1.0, 91.0, 2.0]), "longitude": pl.Series([1.0] * 3)}, "latitude",
-                                "row 2 holds 91.0; it must be degrees from -90 to 90"),
-    "a position below 0": ({"position": pl.Series([1, -1, 2])}, "position", "row 2 holds -1"),
-    "a position between": ({"position": pl.Series([1.0, 1.5, 2.0])}, "position", "row 2 holds 1.5"),
+    "a far latitude": ({"latitude": pl.Series([1.0, 91.0, 2.0]), "longitude": pl.Series([1.0] * 3)}, "latitude",
+                                "row 2 holds '?91.0'?; it must be degrees from -90 to 90"),
+    "a position below 0": ({"position": pl.Series([1, -1, 2])}, "position", "row 2 holds '?-1'?"),
+    "a position between": ({"position": pl.Series([1.0, 1.5, 2.0])}, "position", "row 2 holds '?1.5'?"),
     "a value that is none": ({"value": pl.Series([1.0, float("nan"), 2.0])}, "value", "row 2 holds nan"),
-    "a value beyond": ({"value": pl.Series([1.0, float("inf"), 2.0])}, "value", "row 2 holds inf"),
+    "a value beyond": ({"value": pl.Series([1.0, float("inf"), 2.0])}, "value", "row 2 holds '?inf'?"),
     "a value of text": ({"value": pl.Series(["1", "", "two"])}, "value", "row 3 holds 'two'"),
 }  # fmt: skip
 
@@ -352,3 +367,49 @@ def test_a_backfill_before_any_schema_counts_is_what_a_load_makes_states_of(
     register(migrated_database, restaurants=range(4))
     refresh(migrated_database)
     assert counts(migrated_database)["user_states"] == 4
+
+
+@pytest.fixture
+def small_store(server_dsn: str, template: str) -> Iterator[str]:
+    """A store that counts, on a file system of 40 MiB."""
+    # Not below pytest's own folder: that is closed to the user whom the server runs as.
+    folder = Path(tempfile.mkdtemp(prefix="hexbite-test-"))
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(folder)], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        folder.rmdir()
+        pytest.skip(f"cannot mount a small file system, which takes root: {mounted.stderr.strip()}")
+    name, tablespace = named("hexbite_test_small"), named("hexbite_test_small_disk")
+    try:
+        with psycopg.connect(server_dsn, autocommit=True) as connection:
+            row = connection.execute("SHOW data_directory").fetchone()
+            assert row is not None
+            data = Path(row[0])
+            os.chown(folder, data.stat().st_uid, data.stat().st_gid)
+            connection.execute(f"CREATE TABLESPACE \"{tablespace}\" LOCATION '{folder}'".encode())
+            connection.execute(
+                f'CREATE DATABASE "{name}" TEMPLATE "{named(template)}" TABLESPACE "{tablespace}"'.encode()
+            )
+            connection.execute(f'ALTER DATABASE "{name}" SET search_path = hexbite, public'.encode())
+        dsn = urlsplit(server_dsn)._replace(path=f"/{name}").geturl()
+        register(dsn, restaurants=range(4))
+        refresh(dsn)
+        yield dsn
+        with psycopg.connect(server_dsn, autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+            connection.execute(f'DROP TABLESPACE "{tablespace}"'.encode())
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        folder.rmdir()
+
+
+def test_a_disk_that_is_full_leaves_the_old_and_says_so(small_store: str, tmp_path: Path) -> None:
+    frame().write_parquet(tmp_path / "a.parquet")
+    backfill(small_store, [str(tmp_path / "a.parquet")])
+    before = everything(small_store)
+    frame(400_000, seed=1).write_parquet(tmp_path / "b.parquet")
+    with pytest.raises(StoreError, match="the store's disk is full"):
+        backfill(small_store, [str(tmp_path / "b.parquet")], chunk_rows=50_000)
+    assert everything(small_store) == before
+    assert len(tell(small_store, [Event("after", 1, 2, 5.0)])) == 1

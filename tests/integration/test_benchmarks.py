@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import bench_counters, bench_events, bench_ids, bench_log
+from tests.benchmarks import bench_counters, bench_events, bench_events_load, bench_ids, bench_log
 from tests.benchmarks.bench_prefilter import Effort, measure
 from tests.benchmarks.prefilter_peers import debian_redis
 
@@ -76,4 +76,11 @@ def test_an_import_is_timed_beside_the_same_joins_in_duckdb_which_finds_the_same
     figures = bench_log.measure(20_000, users=500, restaurants=100, pairs=1).split()
     told = dict(zip(figures[::2], map(float, figures[1::2]), strict=True))
     assert told["events"] > 19_000
+    assert min(told.values()) > 0
+
+
+def test_a_backfill_is_timed_and_finds_all_of_it_known_the_second_time(fresh_database: str, tmp_path: Path) -> None:
+    figures = bench_events_load.measure(fresh_database, tmp_path, events=5_000, users=200, restaurants=50).split()
+    told = dict(zip(figures[::2], map(float, figures[1::2]), strict=True))
+    assert told["events"] == 5_000
     assert min(told.values()) > 0

@@ -360,6 +360,44 @@ def test_the_script_for_a_dba_does_what_the_command_does(fresh_database: str, mi
             assert catalog(fresh_database) == expected
 
 
+def test_rows_that_are_there_read_as_before_through_the_newest_revision_and_back(fresh_database: str) -> None:
+    migrate.upgrade(fresh_database, "0007")
+    insert = (
+        "INSERT INTO restaurants (schema_id, restaurant_id, latitude, longitude, h3_cell, features)"
+        f" SELECT 1, id, 13.75, 100.5, {degrees_to_cell(13.75, 100.5)}, ARRAY[id] FROM generate_series(1, 500) AS id"
+    )
+    packed = "SELECT restaurant_id, packed FROM restaurants ORDER BY 1"
+    # As the code before this revision reads and writes.
+    wide = "SELECT coalesce(packed, pack_restaurant(restaurant_id, latitude, longitude, features)) FROM restaurants"
+    moved = "UPDATE restaurants SET features = '{-1}' WHERE restaurant_id = 7"
+    with psycopg.connect(fresh_database, autocommit=True) as connection:
+        for statement in (SCHEMA, insert):
+            connection.execute(statement.encode())
+        before = connection.execute(packed).fetchall()
+        filenode = "SELECT pg_relation_filenode('restaurants'), pg_relation_filenode('restaurants_by_cell')"
+        files = connection.execute(filenode).fetchone()
+        migrate.upgrade(fresh_database, "0008")
+        # Neither the table nor the index was written anew.
+        assert connection.execute(filenode).fetchone() == files
+        assert connection.execute(packed).fetchall() == before
+        assert sorted(connection.execute(wide).fetchall()) == sorted((row[1],) for row in before)
+        connection.execute(moved.encode())
+        connection.execute(insert.replace("generate_series(1, 500)", "generate_series(501, 510)").encode())
+        same = "packed = pack_restaurant(restaurant_id, latitude, longitude, features)"
+        assert connection.execute(f"SELECT count(*) FROM restaurants WHERE {same}".encode()).fetchone() == (510,)
+        after = connection.execute(packed).fetchall()
+        connection.execute(
+            "SELECT tell_events(ARRAY[gen_random_uuid()], '{1}', '{1}', '{visit}', '{2026-03-01}', '{1}', '{1}', '{r}',"
+            " '{0}', '{1}')"
+        )
+        migrate.downgrade(fresh_database, "0007")
+        assert connection.execute(packed).fetchall() == after
+        # Events are gone with their tables, and what is made again is empty.
+        migrate.upgrade(fresh_database)
+        assert connection.execute("SELECT count(*) FROM events").fetchone() == (0,)
+        assert connection.execute(packed).fetchall() == after
+
+
 @pytest.fixture
 def migrated_catalog(server_dsn: str, template: str) -> list[Any]:
     return catalog(psycopg.conninfo.make_conninfo(server_dsn, dbname=named(template)))

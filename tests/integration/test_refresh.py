@@ -2,28 +2,36 @@
 
 import struct
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from db.access.session import command_settings
+from db.loading.load import load
 from db.memory.refresh import refresh
 from db.memory.turn import turn
+from db.statements import SQL
 from db.status import status
 from hexbite.counters.definitions import By, Counter, Counters, Figure
 from hexbite.errors import StoreError
 from hexbite.features import FeatureSchema
+from tests.benchmarks.bench_events_load import write_places
 from tests.databases import new_database
 from tests.integration.remembering import (
     SCHEMA,
     STATES,
     Event,
     assert_alike,
+    assert_ways_alike,
     counts,
     register,
     remembered,
     tell,
+    ways_later,
 )
 
 
@@ -68,7 +76,7 @@ def test_any_order_in_any_parts_ends_in_the_states_of_all_at_once(
     forget_all(store)
     tell(store, sorted(told, key=lambda event: event.hours))
     refresh(store)
-    expected = remembered(store)
+    expected, expected_ways = remembered(store), ways_later(store)
     forget_all(store)
     shuffled = data.draw(st.permutations(told))
     cut = data.draw(st.integers(0, len(told)))
@@ -77,8 +85,7 @@ def test_any_order_in_any_parts_ends_in_the_states_of_all_at_once(
         refresh(store)
     found = remembered(store)
     assert_alike(without_way_times(found), without_way_times(expected))
-    counted = {(row[0], row[1]) for row in expected["arrival_states"]}
-    assert {(row[0], row[1]) for row in found["arrival_states"]} == counted
+    assert_ways_alike(ways_later(store), expected_ways)
     assert counts(store)["pending_events"] == 0
     # Made anew from what is kept, they are exactly those of all at once.
     with psycopg.connect(store, autocommit=True) as connection:
@@ -204,13 +211,11 @@ def test_a_restaurant_that_comes_later_takes_the_state_that_is_remembered_of_it(
     assert states[5] == found["restaurant_states"][0][2]
     assert states[6] == states[1] != states[5]
     with psycopg.connect(migrated_database) as connection:
-        packed = dict(
-            connection.execute(
-                "SELECT restaurant_id, packed = pack_restaurant(restaurant_id, latitude,"
-                " longitude, features, state) FROM restaurants"
-            ).fetchall()
-        )
-    assert packed == {1: True, 5: True, 6: True}
+        rows = connection.execute(
+            "SELECT restaurant_id, packed = pack_restaurant(restaurant_id, latitude,"
+            " longitude, features, state) FROM restaurants"
+        ).fetchall()
+    assert sorted(rows) == [(1, True), (5, True), (6, True)]
 
 
 def test_a_state_of_another_length_is_refused(migrated_database: str) -> None:
@@ -241,3 +246,106 @@ def test_counters_of_a_later_version_stop_a_refresh_before_anything_is_lost(migr
     with pytest.raises(StoreError, match="counts in a way that this version does not know"):
         refresh(migrated_database)
     assert counts(migrated_database)["pending_events"] == 1
+
+
+def scanned(dsn: str, statement: str, parameters: dict[str, object]) -> set[tuple[str, str]]:
+    """The kinds of nodes that a statement reads its tables by, and the tables."""
+    found = set()
+    with psycopg.connect(dsn) as connection:
+        for name, value in command_settings("hexbite").items():
+            connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+        cursor = psycopg.ClientCursor(connection)
+        cursor.execute(f"EXPLAIN (FORMAT JSON) {SQL[statement]}".encode(), parameters)
+        ((explained,),) = cursor.fetchall()
+        plans = [explained[0]["Plan"]]
+        while plans:
+            plan = plans.pop()
+            plans += plan.get("Plans", ())
+            if "Relation Name" in plan:
+                found.add((plan["Node Type"], plan["Relation Name"]))
+    return found
+
+
+@pytest.fixture(scope="module")
+def lived_in(server_dsn: str, template: str) -> str:
+    """States and events of 20,000 people, analysed."""
+    dsn = new_database(server_dsn, "hexbite_test_lived_in", template)
+    schema_id = register(dsn, restaurants=range(4))
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(
+            "SELECT count(*) FROM tell_events((SELECT array_agg(gen_random_uuid()) FROM generate_series(1, 20000)),"
+            " (SELECT array_agg(g::bigint) FROM generate_series(1, 20000) AS g),"
+            " (SELECT array_agg(g::bigint) FROM generate_series(1, 20000) AS g),"
+            " (SELECT array_agg('visit'::text) FROM generate_series(1, 20000)),"
+            " (SELECT array_agg('2026-03-01 00:00+00'::timestamptz + g * interval '2 minutes')"
+            "    FROM generate_series(1, 20000) AS g), NULL, NULL, NULL, NULL, NULL)"
+        )
+        for table, columns in (("user_states", "user_id, state, places"), ("restaurant_states", "restaurant_id, state"),
+                               ("arrival_states", "restaurant_id, places")):  # fmt: skip
+            values = ", ".join(["repeat('x', 80)::bytea"] * columns.count(","))
+            connection.execute(
+                f"INSERT INTO {table} (schema_id, {columns})"
+                f" SELECT {schema_id}, id, {values} FROM generate_series(1, 20000) AS id".encode()
+            )
+        connection.execute("ANALYZE")
+    return dsn
+
+
+ONE_SLICE: dict[str, dict[str, object]] = {
+    "people": {"schema_id": 1, "ids": list(range(50))},
+    "restaurant_states": {"schema_id": 1, "ids": list(range(50))},
+    "arrival_states": {"schema_id": 1, "ids": list(range(50))},
+    "pending": {"low": 10, "high": 60, "kinds": ["visit"]},
+    "pending_delete": {"low": 10, "high": 60},
+    "archived": {"low": 10, "high": 60, "kinds": ["visit"]},
+    "visits_around": {
+        "ids": list(range(50)), "first_us": [1_772_000_000_000_000] * 50, "last_us": [1_776_000_000_000_000] * 50,
+        "visits": ["visit"], "kinds": ["visit"],
+    },
+    "forget_user": {"user_id": 7, "hash": 8, "user_key": "7"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("statement", ONE_SLICE)
+def test_what_a_few_people_did_is_found_by_indexes(lived_in: str, statement: str) -> None:
+    nodes = scanned(lived_in, statement, ONE_SLICE[statement])
+    large = {"user_states", "restaurant_states", "arrival_states", "pending_events", "event_ids"}
+    assert any(table in large or table.startswith("events") for _, table in nodes)
+    for kind, table in nodes:
+        if table in large or table.startswith("events"):
+            assert kind in ("Index Scan", "Index Only Scan", "Bitmap Heap Scan", "ModifyTable"), (kind, table)
+
+
+def test_the_first_and_last_moments_of_the_calendar_hold_nobody_up(migrated_database: str) -> None:
+    register(migrated_database, restaurants=[1])
+    refresh(migrated_database)
+    for moment in ("9999-12-31 23:59:59.999999+00", "0001-01-01 00:00+00"):
+        with psycopg.connect(migrated_database, autocommit=True) as connection:
+            connection.execute(
+                "SELECT tell_events(ARRAY[gen_random_uuid()], '{1}', '{1}', '{visit}', ARRAY[%s::timestamptz],"
+                " '{NULL}', '{NULL}', '{NULL}', '{NULL}', '{NULL}')",
+                (moment,),
+            )
+        done = refresh(migrated_database)
+        assert done is not None
+        assert (done.events, counts(migrated_database)["pending_events"]) == (1, 0)
+    with psycopg.connect(migrated_database) as connection:
+        row = connection.execute("SELECT previous_id, previous_ts FROM user_states").fetchone()
+    # There a float64 holds no single microseconds.
+    assert row is not None
+    assert timedelta() <= datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC) - row[1] < timedelta(milliseconds=1)
+
+
+def test_a_load_of_a_schema_that_counts_leaves_its_states_made(migrated_database: str, tmp_path: Path) -> None:
+    tell(migrated_database, [Event("a", 1, 1, 0), Event("b", 1, 2, 1)])
+    load(migrated_database, write_places(tmp_path / "places", 3))
+    with psycopg.connect(migrated_database) as connection:
+        row = connection.execute(
+            "SELECT remembered_at IS NOT NULL, counters ->> 'lag_s' FROM feature_schemas"
+        ).fetchone()
+    assert row == (True, "60.0")
+    assert counts(migrated_database) | {"pending_events": 0, "user_states": 1, "arrival_states": 1} == counts(
+        migrated_database
+    )
+    states = dict(remembered(migrated_database)["restaurants"])
+    assert states[0] != states[1]

@@ -5,10 +5,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import polars as pl
 import psycopg
 import pytest
 
@@ -107,6 +109,11 @@ def allowed(connection: psycopg.Connection[Any], statements: list[str]) -> list[
 
 
 NOBODY_MAY = [
+    "TRUNCATE events",
+    "DROP TABLE event_ids",
+    "CREATE TABLE events_1999_01 PARTITION OF events FOR VALUES FROM ('1999-01-01') TO ('1999-02-01')",
+    "UPDATE feature_schemas SET empty_state = ''",
+    "DELETE FROM retention",
     "TRUNCATE users",
     "UPDATE feature_schemas SET user_features = user_features",
     "UPDATE feature_schemas SET fingerprint = fingerprint",
@@ -172,7 +179,99 @@ def test_a_reader_writes_nothing_and_makes_nothing(reader: psycopg.Connection[An
     if reader.info.user == "app_reads":
         # Who has stepped down can step up again: that guards against mistakes, a user of its own against intruders.
         statements.append("SET ROLE app_owner")
+    statements += [
+        "INSERT INTO pending_events SELECT * FROM pending_events",
+        "DELETE FROM user_states",
+        "SELECT FROM events",
+        "SELECT FROM event_ids",
+        "LOCK TABLE events",
+        "SELECT FROM restaurant_states",
+        "SELECT FROM retention",
+        TELL,
+        "SELECT make_month(now())",
+        "SELECT drop_months(now())",
+        "SET ROLE hexbite_teller",
+    ]
+    if reader.info.user == "app_owner":
+        # Who has stepped down may step elsewhere: the owner is in both groups.
+        statements.remove("SET ROLE hexbite_teller")
     assert allowed(reader, statements) == []
+
+
+def test_a_reader_reads_what_is_remembered_of_people(reader: psycopg.Connection[Any]) -> None:
+    for table in ("user_states", "arrival_states", "pending_events"):
+        reader.execute(f"SELECT FROM {table}".encode())
+
+
+TELL = (
+    "SELECT * FROM tell_events('{00000000-0000-0000-0000-000000000001}', '{1}', '{1}', '{visit}', '{2026-03-01}',"
+    " '{1}', '{1}', '{r}', '{0}', '{1}')"
+)
+
+
+@pytest.mark.parametrize("who", ["a member", "the owner, stepped down"])
+def test_a_teller_tells_and_does_nothing_else(server: str, owner: str, loader: str, who: str) -> None:
+    run(server, "DROP ROLE IF EXISTS app_tells", "CREATE ROLE app_tells LOGIN IN ROLE hexbite_teller")
+    assert loader  # there is something to be seen
+    tables = one(
+        owner,
+        "SELECT array_agg(relname::text) FROM pg_class"
+        " WHERE relnamespace = 'hexbite'::regnamespace AND relkind IN ('r', 'p', 'S')",
+    )
+    statements = [
+        *NOBODY_MAY,
+        *(f"SELECT FROM {table}" for table in tables),
+        *(f"DELETE FROM {table}" for table in tables if not table.endswith("_seq")),
+        *(f"LOCK TABLE {table} IN ACCESS SHARE MODE" for table in tables if not table.endswith("_seq")),
+        "INSERT INTO events SELECT",
+        "INSERT INTO event_ids SELECT",
+        "INSERT INTO pending_events SELECT",
+        "CREATE TEMPORARY TABLE t ()",
+        "SELECT analyse_features()",
+        "SELECT make_month(now())",
+        "SELECT drop_months(now())",
+        "SET ROLE hexbite_loader",
+    ]
+    dsn = as_user(owner, "app_tells") if who == "a member" else owner
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        if who == "a member":
+            statements += ["SET ROLE hexbite_reader", "SET ROLE app_owner"]
+        else:
+            connection.execute("SET ROLE hexbite_teller")
+        assert allowed(connection, statements) == []
+        with connection.transaction(force_rollback=True):
+            assert len(connection.execute(TELL.encode()).fetchall()) == 1
+            assert connection.execute(TELL.encode()).fetchall() == []
+
+
+def test_a_tellers_temporary_tables_lead_nobody_astray(server: str, owner: str) -> None:
+    run(server, "GRANT TEMPORARY ON DATABASE store TO hexbite_teller")
+    with psycopg.connect(owner, autocommit=True) as connection:
+        connection.execute("SET ROLE hexbite_teller")
+        with connection.transaction(force_rollback=True):
+            for table in ("events", "event_ids", "pending_events", "retention"):
+                connection.execute(f"CREATE TEMPORARY TABLE {table} (event_id uuid, kept_since timestamptz)".encode())
+            assert len(connection.execute(TELL.replace("tell_events", "hexbite.tell_events").encode()).fetchall()) == 1
+            assert connection.execute("SELECT FROM pg_temp.event_ids").fetchall() == []
+    run(server, "REVOKE TEMPORARY ON DATABASE store FROM hexbite_teller")
+
+
+def test_a_loader_backfills_refreshes_forgets_and_lets_go(loader: str, tmp_path: Path) -> None:
+    moments = pl.Series([datetime(2026, 3, day, tzinfo=UTC) for day in (1, 2, 31)])
+    told = pl.DataFrame({"user_id": [1, 1, 2], "restaurant_id": [1, 2, 1], "event": ["visit"] * 3, "event_ts": moments})
+    told.write_parquet(tmp_path / "events.parquet")
+    environment = os.environ | {"DATABASE_URL": loader}
+    for arguments, said in (
+        (["events", str(tmp_path / "events.parquet")], "events: 3 new, 0 known already"),
+        (["refresh"], "refreshed: 0 events"),
+        (["status"], "events    3, 2026-03-01"),
+        (["forget", "2"], "user 2 forgotten: 0 rows, 1 events (0 of them pending) and 1 ids of events, 0 states"),
+        (["expire", "--before", "2026-03-15"], "events: 2 and 2 ids let go, 0 months as wholes"),
+    ):
+        command = [sys.executable, "-m", "db", *arguments]
+        finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert finished.returncode == 0, finished.stderr
+        assert said in finished.stdout
 
 
 def test_a_loader_changes_no_definition_and_no_schema(loader: str) -> None:
