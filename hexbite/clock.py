@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
+
+from hexbite.zones import offset_s
 
 _HOUR_S: Final = 3_600
 _DAY_S: Final = 86_400
@@ -22,9 +23,9 @@ class Clock:
     def __init__(self, zones: list[str], first_s: int, last_s: int) -> None:
         keys, offsets = [], []
         for number, name in enumerate(zones):
-            for at_s, offset_s in _changes(ZoneInfo(name), first_s, last_s):
+            for at_s, ahead_s in _changes(ZoneInfo(name), first_s, last_s):
                 keys.append(number * _STRIDE + at_s)
-                offsets.append(offset_s)
+                offsets.append(ahead_s)
         self._keys, self._offsets = np.array(keys, dtype=np.int64), np.array(offsets, dtype=np.int64)
 
     def read(
@@ -39,22 +40,16 @@ class Clock:
 
 def _changes(zone: ZoneInfo, first_s: int, last_s: int) -> list[tuple[int, int]]:
     """The moments from which an offset is in force, the first of them ``first_s``."""
-    found = [(first_s, _offset_s(zone, first_s))]
+    found = [(first_s, offset_s(zone, first_s))]
     at_s = first_s
     while at_s < last_s:
         # No zone changes twice within a day.
         low, high = at_s, min(at_s + _DAY_S, last_s)
-        before, after = found[-1][1], _offset_s(zone, high)
+        before, after = found[-1][1], offset_s(zone, high)
         if before != after:
             while high - low > 1:
                 middle = (low + high) // 2
-                low, high = (middle, high) if _offset_s(zone, middle) == before else (low, middle)
+                low, high = (middle, high) if offset_s(zone, middle) == before else (low, middle)
             found.append((high, after))
         at_s = min(at_s + _DAY_S, last_s)
     return found
-
-
-def _offset_s(zone: ZoneInfo, at_s: int) -> int:
-    offset = datetime.fromtimestamp(at_s, UTC).astimezone(zone).utcoffset()
-    assert offset is not None
-    return round(offset.total_seconds())

@@ -49,14 +49,14 @@ def local_times(numbers: npt.NDArray[np.float32], at_s: float) -> LocalTimes:
     Raises ValueError where a number stands for no zone that is known here.
     """
     found, places = np.unique(numbers, return_inverse=True)
-    offsets = np.array([_offset_s(number_to_zone(int(number)), at_s) for number in found.tolist()], dtype=np.int64)
+    offsets = np.array([offset_s(number_to_zone(int(number)), at_s) for number in found.tolist()], dtype=np.int64)
     return _told(np.int64(np.floor(at_s)) + offsets[places])
 
 
 def local_times_of_moments(numbers: npt.NDArray[np.float32], at_s: npt.NDArray[np.float64]) -> LocalTimes:
     """As `local_times`, of N places each at a moment of its own ``(N,)``; meant for few."""
     pairs = zip(numbers.tolist(), at_s.tolist(), strict=True)
-    offsets = np.array([_offset_s(number_to_zone(int(number)), one) for number, one in pairs], dtype=np.int64)
+    offsets = np.array([offset_s(number_to_zone(int(number)), one) for number, one in pairs], dtype=np.int64)
     return _told(np.floor(at_s).astype(np.int64) + offsets)
 
 
@@ -91,7 +91,8 @@ def _number(name: str) -> int:
     return zlib.crc32(name.encode()) & 0xFFFFFF
 
 
-def _offset_s(zone: ZoneInfo, at_s: float) -> int:
+def offset_s(zone: ZoneInfo, at_s: float) -> int:
+    """Seconds that a zone is ahead of UTC at a moment in seconds since 1970."""
     # A calendar's last day in one zone is past its end in another: there, the offset of a day before is taken.
     within_s = min(max(at_s, _FIRST_S), _LAST_S)
     offset = datetime.fromtimestamp(within_s, UTC).astimezone(zone).utcoffset()

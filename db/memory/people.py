@@ -16,6 +16,9 @@ from hexbite.geo import Ids
 
 _ID_BYTES: Final = 8
 
+# The last float within the years that are stored: a float64 has no microseconds there, and would round up beyond.
+_LAST_US: Final = np.nextafter(253_402_300_800_000_000.0, 0.0)
+
 
 def read_people(connection: psycopg.Connection[Any], counting: Counting, ids: Ids) -> People:
     """What is remembered of users, whose ``ids`` ``(U,)`` ascend; strangers where nothing is."""
@@ -59,7 +62,7 @@ def write_people(connection: psycopg.Connection[Any], counting: Counting, people
             "states": states_to_bytes(people.states),
             "state_bytes": people.states.shape[1] * 8,
             "previous_ids": np.where(has_previous, people.previous, 0),
-            "previous_us": np.where(has_previous, people.previous_us, 0).astype(np.int64),
+            "previous_us": np.where(has_previous, np.minimum(people.previous_us, _LAST_US), 0).astype(np.int64),
             "has_previous": has_previous,
             "places": places.tobytes(),
             "starts": np.cumsum(lengths) - lengths + 1,

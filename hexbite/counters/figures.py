@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 from math import log
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
@@ -31,15 +31,6 @@ def features(
     return figures.of(np.array([known[need] for need in figures.needs]), slots, at_us)
 
 
-class _Share(NamedTuple):
-    """A share at a place: of which need, and what leans on an even spread, by the slot of a clock."""
-
-    place: int
-    whole: int
-    clock: str | None
-    prior: Values
-
-
 class Figures:
     """The arithmetic of K counters, those of one figure together: for few rows the calls take longer than the sums.
 
@@ -57,20 +48,21 @@ class Figures:
         needs = [[self.needs.index(need) for need in needs_of(counter)] for counter in in_order]
         self._first = np.array([first for first, *_ in needs], dtype=np.intp)
         self._shares, self._decayed, self._since = [], [], []
+        # Of shares by the slot of a clock: where they stand, and what each leans on, by slot.
+        self._leaning = []
         for (figure, is_log), group in groupby(enumerate(in_order), lambda one: (one[1].figure, one[1].log)):
             places = [place for place, _ in group]
             at = slice(places[0], places[-1] + 1)
             if figure is Figure.SHARE:
-                self._shares += [self._share(place, needs[place][1], in_order[place]) for place in places]
+                self._shares.append((at, np.array([needs[place][1] for place in places])))
+                for clock, shares in CLOCKS.items():
+                    if leaning := [place for place in places if in_order[place].clock == clock]:
+                        self._leaning.append((clock, np.array(leaning), _PRIOR_EVENTS * np.array(shares)))
             elif figure is Figure.DECAYED:
                 rates = [[_rate(in_order[place].half_life_days)] for place in places]
                 self._decayed.append((at, np.array([needs[place][1] for place in places]), np.array(rates)))
             elif figure in (Figure.SINCE_LAST, Figure.SINCE_FIRST):
                 self._since.append((at, figure, _HOURS_PER_DAY if is_log else 1.0))
-
-    def _share(self, place: int, whole: int, counter: Counter) -> _Share:
-        spread = (0.0,) if counter.clock is None else CLOCKS[counter.clock]
-        return _Share(place, whole, counter.clock, _PRIOR_EVENTS * np.array(spread))
 
     def of(self, known: Values, slots: Mapping[str, Integers], at_us: Indices | float) -> Matrix:
         """The columns ``(N, K)`` float32 of N rows, each at its own moment ``at_us`` ``(N,)``, or all at one.
@@ -79,10 +71,10 @@ class Figures:
         a clock; ``slots`` by each clock the rows' slots ``(N,)``. Microseconds since 1970.
         """
         figures = known[self._first]
-        for place, whole, clock, prior in self._shares:
-            if clock is not None:
-                figures[place] += prior[slots[clock]]
-            figures[place] /= known[whole] + _PRIOR_EVENTS
+        for clock, places, prior in self._leaning:
+            figures[places] += prior[slots[clock]]
+        for at, whole in self._shares:
+            figures[at] /= known[whole] + _PRIOR_EVENTS
         for at, last, rates in self._decayed:
             # Of what is yet to come, or told by a clock that goes ahead, all is left.
             age_us = np.maximum(at_us - known[last], 0.0)

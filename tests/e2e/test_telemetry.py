@@ -261,6 +261,7 @@ def test_every_metric_of_the_service_shows(told: Told) -> None:
     ask(told.url, STALE_USER)
     ask(told.url, "x7", 400)
     httpx.post(f"{told.url}/recommend/3", json=HERE | {"candidate_restaurant_ids": [1, 2, 3]})
+    assert httpx.post(f"{told.url}/events", json={"events": []}).status_code == 400
     until(lambda: value(told.url, "hexbite_shadow_total", outcome="scored") > 0)
     until(lambda: value(told.url, "hexbite_connections", state="most") == WORKERS * 8)
     defined = {metric.name: metric for metric in REGISTRY.collect() if metric.name.startswith("hexbite_")}
@@ -292,6 +293,10 @@ def test_no_label_of_a_metric_and_no_span_takes_a_value_from_a_client(told: Told
         client.post(f"/recommend/3/{MARKER}", json=body, params={MARKER: MARKER})
         client.post("/recommend/3", json=body)
         client.post("/recommend/3", content=MARKER, headers={"content-type": MARKER})
+        one = {"event_id": MARKER, "user_id": 987654321, "restaurant_id": 1, "event": MARKER, "request_id": MARKER}
+        assert client.post("/events", json={"events": [one | {"event_ts": "2001-01-01T00:00:00Z"}]}).json()["refused"]
+        client.post("/events", json={"events": [one], MARKER: MARKER})
+        client.post(f"/events/{MARKER}", json={"events": [one]})
         for method in ("GET", "PUT", "DELETE", "OPTIONS", "TRACE", "PROPFIND"):
             client.request(method, "/recommend/3", headers={"tracestate": f"{MARKER}=1"})
             client.request(method, f"/{MARKER}")
@@ -310,7 +315,10 @@ def test_no_label_of_a_metric_and_no_span_takes_a_value_from_a_client(told: Told
         "entity": {"user", "restaurant"},
         "lacks": {"time_zone", "restaurant_key"},
         "state": {"open", "lent", "most"},
-        "outcome": {"scored", "dropped", "failed"},
+        "outcome": {
+            *("scored", "dropped", "failed"),
+            *("taken", "known", "too_late", "in_the_future", "before_retention"),
+        },
     }
     for metric in metrics_of(told.url).values():
         for sample in metric.samples:

@@ -12,6 +12,8 @@ import psycopg
 
 from db.loading.load import _register
 from hexbite.counters.definitions import By, Counter, Counters, Figure, default_counters
+from hexbite.counters.packing import bytes_to_places
+from hexbite.counters.states import Layout, Stat, fade
 from hexbite.features import FeatureSchema
 from hexbite.geo import degrees_to_cell
 from hexbite.ids import event_id_to_uuid
@@ -129,3 +131,32 @@ def counts(dsn: str) -> dict[str, int]:
             assert row is not None
             found[table] = row[0]
         return found
+
+
+def ways_later(dsn: str) -> dict[tuple[int, int], tuple[float, ...]]:
+    """What is told of each way long after all events: its counts, and what is left of those that fade.
+
+    The last time of one that was taken back stays, and is told of by nobody.
+    """
+    layout = Layout.of(COUNTERS, By.PREVIOUS)
+    later_us = (START.timestamp() + 400 * 86_400) * 1e6
+    found: dict[tuple[int, int], tuple[float, ...]] = {}
+    with psycopg.connect(dsn) as connection:
+        for came_from, packed in connection.execute("SELECT restaurant_id, places FROM arrival_states").fetchall():
+            ids, states = bytes_to_places(packed, layout.width)
+            last = next(place for place, column in enumerate(layout.columns) if column.need.stat is Stat.LAST)
+            for place, column in enumerate(layout.columns):
+                if column.need.stat is Stat.DECAYED:
+                    states[:, place] *= fade(later_us - states[:, last], column.need.half_life_days)
+            states[:, last] = 0.0
+            found |= {(came_from, id_): tuple(state) for id_, state in zip(ids.tolist(), states.tolist(), strict=True)}
+    return found
+
+
+def assert_ways_alike(
+    one: dict[tuple[int, int], tuple[float, ...]], other: dict[tuple[int, int], tuple[float, ...]]
+) -> None:
+    """Equal but for what adding in another order rounds."""
+    assert one.keys() == other.keys()
+    for way, state in one.items():
+        np.testing.assert_allclose(state, other[way], rtol=1e-9, atol=1e-9, err_msg=str(way))

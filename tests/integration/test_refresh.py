@@ -2,6 +2,8 @@
 
 import struct
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from db.access.session import command_settings
+from db.loading.load import load
 from db.memory.refresh import refresh
 from db.memory.turn import turn
 from db.statements import SQL
@@ -16,16 +19,19 @@ from db.status import status
 from hexbite.counters.definitions import By, Counter, Counters, Figure
 from hexbite.errors import StoreError
 from hexbite.features import FeatureSchema
+from tests.benchmarks.bench_events_load import write_places
 from tests.databases import new_database
 from tests.integration.remembering import (
     SCHEMA,
     STATES,
     Event,
     assert_alike,
+    assert_ways_alike,
     counts,
     register,
     remembered,
     tell,
+    ways_later,
 )
 
 
@@ -70,7 +76,7 @@ def test_any_order_in_any_parts_ends_in_the_states_of_all_at_once(
     forget_all(store)
     tell(store, sorted(told, key=lambda event: event.hours))
     refresh(store)
-    expected = remembered(store)
+    expected, expected_ways = remembered(store), ways_later(store)
     forget_all(store)
     shuffled = data.draw(st.permutations(told))
     cut = data.draw(st.integers(0, len(told)))
@@ -79,8 +85,7 @@ def test_any_order_in_any_parts_ends_in_the_states_of_all_at_once(
         refresh(store)
     found = remembered(store)
     assert_alike(without_way_times(found), without_way_times(expected))
-    counted = {(row[0], row[1]) for row in expected["arrival_states"]}
-    assert {(row[0], row[1]) for row in found["arrival_states"]} == counted
+    assert_ways_alike(ways_later(store), expected_ways)
     assert counts(store)["pending_events"] == 0
     # Made anew from what is kept, they are exactly those of all at once.
     with psycopg.connect(store, autocommit=True) as connection:
@@ -309,3 +314,38 @@ def test_what_a_few_people_did_is_found_by_indexes(lived_in: str, statement: str
     for kind, table in nodes:
         if table in large or table.startswith("events"):
             assert kind in ("Index Scan", "Index Only Scan", "Bitmap Heap Scan", "ModifyTable"), (kind, table)
+
+
+def test_the_first_and_last_moments_of_the_calendar_hold_nobody_up(migrated_database: str) -> None:
+    register(migrated_database, restaurants=[1])
+    refresh(migrated_database)
+    for moment in ("9999-12-31 23:59:59.999999+00", "0001-01-01 00:00+00"):
+        with psycopg.connect(migrated_database, autocommit=True) as connection:
+            connection.execute(
+                "SELECT tell_events(ARRAY[gen_random_uuid()], '{1}', '{1}', '{visit}', ARRAY[%s::timestamptz],"
+                " '{NULL}', '{NULL}', '{NULL}', '{NULL}', '{NULL}')",
+                (moment,),
+            )
+        done = refresh(migrated_database)
+        assert done is not None
+        assert (done.events, counts(migrated_database)["pending_events"]) == (1, 0)
+    with psycopg.connect(migrated_database) as connection:
+        row = connection.execute("SELECT previous_id, previous_ts FROM user_states").fetchone()
+    # There a float64 holds no single microseconds.
+    assert row is not None
+    assert timedelta() <= datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC) - row[1] < timedelta(milliseconds=1)
+
+
+def test_a_load_of_a_schema_that_counts_leaves_its_states_made(migrated_database: str, tmp_path: Path) -> None:
+    tell(migrated_database, [Event("a", 1, 1, 0), Event("b", 1, 2, 1)])
+    load(migrated_database, write_places(tmp_path / "places", 3))
+    with psycopg.connect(migrated_database) as connection:
+        row = connection.execute(
+            "SELECT remembered_at IS NOT NULL, counters ->> 'lag_s' FROM feature_schemas"
+        ).fetchone()
+    assert row == (True, "60.0")
+    assert counts(migrated_database) | {"pending_events": 0, "user_states": 1, "arrival_states": 1} == counts(
+        migrated_database
+    )
+    states = dict(remembered(migrated_database)["restaurants"])
+    assert states[0] != states[1]
