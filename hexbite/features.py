@@ -203,8 +203,8 @@ class FeatureSchema:
             raise SchemaError(
                 f"unknown feature groups {', '.join(unknown)}: there are {', '.join(GROUPS)}, ids and counters"
             )
-        groups = {group: tuple(_features(group, document.get(group, ()))) for group in GROUPS}
-        schema = cls(**groups, ids=_id_kinds(document.get("ids", {})))
+        user, restaurant, context = (tuple(_features(group, document.get(group, ()))) for group in GROUPS)
+        schema = cls(user, restaurant, context, _id_kinds(document.get("ids", {})))
         return schema.with_counters(Counters.from_json(document["counters"])) if "counters" in document else schema
 
     @classmethod

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 Slots = npt.NDArray[np.int64]
+Integers = npt.NDArray[np.integer[Any]]
 
 # Parts of the day: the first hour of each; together they are the day.
 _PARTS: Final = (0, 5, 11, 15, 19)  # night, morning, midday, afternoon, evening
@@ -28,7 +29,7 @@ CLOCKS: Final = MappingProxyType(
 
 
 def slots(clock: str, hour: npt.NDArray[np.number], weekday: npt.NDArray[np.number]) -> Slots:
-    """The slot of each of N local hours ``(N,)`` 0..23 and weekdays ``(N,)`` 0 (Monday) to 6: numbers ``(N,)`` from 0."""
+    """The slot of each of N local hours ``(N,)`` 0..23 and weekdays ``(N,)`` 0 (Monday) to 6: ``(N,)``, from 0."""
     if clock == PART_OF_DAY:
         return np.searchsorted(_PARTS, hour, side="right").astype(np.int64) - 1
     return (np.asarray(weekday) >= _SATURDAY).astype(np.int64)

@@ -38,7 +38,7 @@ PREVIOUS_DAYS: Final = 30.0
 #: Days since what never happened, or happened longer ago.
 FARTHEST_DAYS: Final = 1_000.0
 
-# What the store makes of an event must be the same in any order; half-lives below an hour say no more than the last time.
+# Half-lives below an hour say no more than the last time.
 _HALF_LIVES: Final = (1 / 24, 10_000.0)
 
 # Which coarser counts a share can be of.
@@ -49,7 +49,7 @@ _COARSER: Final = {
     By.PREVIOUS: (By.RESTAURANT, By.PREVIOUS),
 }
 
-# An event that is told late takes back a transition between the two around it: a count can be taken back, a time cannot.
+# An event told late takes back a transition between the two around it: a count can be taken back, a time cannot.
 _OF_PREVIOUS: Final = (Figure.COUNT, Figure.DECAYED, Figure.SHARE)
 
 _MOST: Final = 128
@@ -61,10 +61,10 @@ _Kind = TypeVar("_Kind", bound=StrEnum)
 class Counter:
     """One feature that is counted.
 
-    ``events`` are the kinds of events that count; ``by`` is what they are counted by, and with a ``clock`` (of `CLOCKS`)
-    only those of the same slot of the restaurant's clock as the moment that is asked about. ``half_life_days`` belongs
-    to the decayed count; ``of`` is what a share is a share of, counted at any hour. With ``log`` the value is
-    log(1 + count), or log(1 + hours) of a time.
+    ``events`` are the kinds of events that count; ``by`` is what they are counted by, and with a ``clock`` (of
+    `CLOCKS`) only those of the same slot of the restaurant's clock as the moment that is asked about.
+    ``half_life_days`` belongs to the decayed count; ``of`` is what a share is a share of, counted at any hour. With
+    ``log`` the value is log(1 + count), or log(1 + hours) of a time.
     Raises SchemaError that names the counter where these do not go together.
     """
 

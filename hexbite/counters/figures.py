@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from hexbite.counters.clocks import CLOCKS, Slots
+from hexbite.counters.clocks import CLOCKS, Integers
 from hexbite.counters.definitions import FARTHEST_DAYS, Counter, Counters, Figure
-from hexbite.counters.states import US_PER_DAY, Need, Values, fade, needs_of
+from hexbite.counters.states import US_PER_DAY, Indices, Need, Values, fade, needs_of
 from hexbite.features import Matrix
 
 # A share leans on an even spread as if that many events had shown it: one event says little about somebody's hours.
@@ -22,8 +21,8 @@ _HOURS_PER_DAY: Final = 24.0
 def features(
     counters: Counters,
     known: Mapping[Need, Values],
-    slots: Mapping[str, Slots],
-    at_us: npt.NDArray[np.number],
+    slots: Mapping[str, Integers],
+    at_us: Indices,
 ) -> Matrix:
     """The counters' columns ``(N, K)`` float32 of N rows, each at its own moment ``at_us`` ``(N,)``.
 
@@ -36,9 +35,7 @@ def features(
     return columns
 
 
-def feature(
-    counter: Counter, known: Mapping[Need, Values], slots: Mapping[str, Slots], at_us: npt.NDArray[np.number]
-) -> Values:
+def feature(counter: Counter, known: Mapping[Need, Values], slots: Mapping[str, Integers], at_us: Indices) -> Values:
     """One counter's values; as `features`, and a need that is the same in every row may be ``(1,)``."""
     needs = needs_of(counter)
     figure = known[needs[0]]

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from hexbite.counters.clocks import CLOCKS
+from hexbite.counters.clocks import CLOCKS, Integers
 from hexbite.counters.definitions import By, Counters
 from hexbite.counters.figures import features
 from hexbite.counters.previous import PREVIOUS_US, previous_events
 from hexbite.counters.states import NEVER, Indices, Need, Stat, Values, fade, needs_of
 from hexbite.features import Matrix
 
-Integers = npt.NDArray[np.integer[Any]]
 Mask = npt.NDArray[np.bool_]
 
 _US_PER_S: Final = 1e6

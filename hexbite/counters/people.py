@@ -14,8 +14,8 @@ from hexbite.geo import Ids
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """U users: ``ids`` ``(U,)`` ascending, ``states`` ``(U, C)``, and the restaurant that each was at last, ``previous``
-    ``(U,)``, at ``previous_us`` ``(U,)``, `NEVER` for none.
+    """U users: ``ids`` ``(U,)`` ascending, ``states`` ``(U, C)``, and the restaurant that each was at last,
+    ``previous`` ``(U,)``, at ``previous_us`` ``(U,)``, `NEVER` for none.
 
     Behind them all restaurants that any of them knows: ``owner`` ``(P,)`` the user's number, ascending, ``restaurants``
     ``(P,)`` ids, ascending for one user, ``pairs`` ``(P, D)`` the states.

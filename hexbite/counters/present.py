@@ -36,9 +36,9 @@ class Present:
     ) -> Matrix:
         """The counters ``(N, K)`` float32 of N restaurants ``(N,)``, for the one person of ``people``.
 
-        ``restaurants`` ``(N, C)`` are the restaurants' own states; ``arrivals`` the ids ``(A,)`` and states ``(A, C)`` of
-        the restaurants that people went to from the one that this person comes from; ``slots`` the local slots ``(N,)``
-        by each clock; microseconds since 1970.
+        ``restaurants`` ``(N, C)`` are the restaurants' own states; ``arrivals`` the ids ``(A,)``, ascending, and states
+        ``(A, C)`` of the restaurants that people went to from the one that this person comes from; ``slots`` the local
+        slots ``(N,)`` by each clock; microseconds since 1970.
         """
         size = len(restaurant_ids)
         states = {
@@ -61,7 +61,7 @@ def comes_from(previous_us: float, at_us: int) -> bool:
 
 
 def _find(wanted: Ids, ids: Indices, states: Values, layout: Layout) -> Values:
-    """The state of each id that is wanted ``(N, C)``, of N; ``ids`` ``(M,)`` ascend. Those that are not there are empty."""
+    """The state of each of N ids ``(N, C)``; those that are not among ``ids`` ``(M,)``, ascending, are empty."""
     found = layout.empty(len(wanted))
     if len(ids):
         places = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
