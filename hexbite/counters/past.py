@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from hexbite.counters.clocks import CLOCKS
+from hexbite.counters.clocks import CLOCKS, Integers
 from hexbite.counters.definitions import By, Counters
 from hexbite.counters.figures import features
 from hexbite.counters.previous import PREVIOUS_US, previous_events
 from hexbite.counters.states import NEVER, Indices, Need, Stat, Values, fade, needs_of
 from hexbite.features import Matrix
 
-Integers = npt.NDArray[np.integer[Any]]
 Mask = npt.NDArray[np.bool_]
 
 _US_PER_S: Final = 1e6
@@ -132,7 +131,7 @@ class Past:
         rows = self._counting(events, kinds)
         user, restaurant, came_from = events.user[rows], events.restaurant[rows], None
         if by is By.PREVIOUS:
-            before = previous_events(user, self._ids[restaurant], events.time_us[rows])
+            before = previous_events(user.astype(np.int64), self._ids[restaurant], events.time_us[rows])
             came_from = np.where(before < 0, -1, restaurant[before])
         group = self._group(by, user, restaurant, came_from)
         if clock is not None:
@@ -205,7 +204,7 @@ class _Index:
         return last, np.where(place > start, self._time_us(last), NEVER)
 
     def _time_us(self, place: Indices) -> Indices:
-        return self._times_us[self._sorted[place] % self._moments]
+        return np.asarray(self._times_us[self._sorted[place] % self._moments])
 
     def tell(self, need: Need, is_first: Mask | None) -> None:
         """Tell also this; ``is_first`` ``(M,)`` says which events are the first of their user and restaurant."""

@@ -14,12 +14,18 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from data.describe import describe
+from data.folder.requests import Visits
 from data.folder.verdict import judge, look
 from data.log.mapfile import read_map
 from data.log.write import write_log
 from hexbite.counters.definitions import default_counters
 from hexbite.errors import DataError
 from hexbite.features import FeatureSchema
+from hexbite.ids import texts_to_ids
+from hexbite.zones import LocalTimes
+from training.judging.counted import Counted
+from training.reading.tables import read_tables
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
 LISTS, SPLIT = 60, 45
@@ -222,12 +228,11 @@ def test_events_of_people_and_places_without_a_row_count_as_the_store_counts_the
 @given(data=st.data())
 def test_tables_know_nothing_of_the_choices_that_rows_learn_from(data: st.DataObject) -> None:
     rows = town()
-    first = START + timedelta(hours=SPLIT // 2)
     orders = sorted(at for *_, at, kind, _ in rows if kind == "order" and at < START + timedelta(hours=SPLIT))
     begin = orders[len(orders) // 2]
     changed = []
     for user, restaurant, at, kind, list_ in rows:
-        if at >= begin and kind == "order" and data.draw(st.booleans()):
+        if begin < at < START + timedelta(hours=SPLIT) and kind == "order" and data.draw(st.booleans()):
             at = max(begin, at + timedelta(minutes=data.draw(st.integers(-30, 30))))
             shown = [row[1] for row in rows if row[4] == list_ and row[3] == "impression"]
             restaurant = data.draw(st.sampled_from(shown))
@@ -240,7 +245,7 @@ def test_tables_know_nothing_of_the_choices_that_rows_learn_from(data: st.DataOb
         tables = pl.read_parquet(outs[0] / "user_features.parquet")
         assert float(np.expm1(tables["log_visits"].cast(pl.Float64)).sum()) == pytest.approx(len(orders) // 2, rel=1e-4)
         train = pl.read_parquet(outs[0] / "train" / "*.parquet")
-        assert train["time"].min() >= first - timedelta(hours=1)
+        assert train["time"].min() >= begin
 
 
 def test_a_log_without_kinds_counts_its_choices_as_visits(tmp_path: Path) -> None:
@@ -278,3 +283,61 @@ def test_clicks_that_counters_count_are_no_longer_ignored(tmp_path: Path) -> Non
     counts: dict[str, Any] = json.loads((out / "source.json").read_text())["rows"]
     assert counts["of a kind that is counted alone"] == LISTS
     assert "of a kind that the map ignores" not in counts
+
+
+def test_evaluation_counts_as_the_rows_do(tmp_path: Path) -> None:
+    out = imported(tmp_path / "a", town(), OPEN.replace("lag_s = 0", "lag_s = 7200"))
+    tables = read_tables(out, wanted=("test",))
+    assert tables.events is not None and tables.zones is not None
+    rows = pl.read_parquet(out / "test" / "*.parquet")
+    users, restaurants = (texts_to_ids(rows[f"{name}_id"].to_list()) for name in ("user", "restaurant"))
+    nowhere = np.zeros(len(rows))
+    visited, _ = tables.restaurants.known.find(restaurants)
+    at_s = rows["time"].dt.epoch("us").to_numpy() / 1e6
+    visits = Visits(users, nowhere, nowhere, nowhere, visited, at_s)
+    counted = Counted(tables, tables.events, visits)
+    local = LocalTimes(rows["hour"].to_numpy().astype(np.float32), rows["weekday"].to_numpy().astype(np.float32))
+    found = counted.rows(np.arange(len(rows)), visited.astype(np.int64), local)
+    assert found == pytest.approx(rows.select(tables.schema.counters.names).to_numpy(), abs=1e-6)
+    assert (counted.are_new(visits) == (rows["own_visits"] == 0).to_numpy()).all()
+    assert 0 < counted.are_new(visits).sum() < len(rows)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda rows: rows.drop("event"), "events/events_0000.parquet, column event: no such column"),
+        (lambda rows: rows.with_columns(event=pl.lit(3)), "events/events_0000.parquet, column event: must hold text"),
+        (lambda rows: rows.with_columns(user_id=pl.lit(3)), "events/events_0000.parquet, column user_id: must hold text"),
+        (lambda rows: rows.with_columns(event_ts=pl.lit("now")), "event_ts: must be a timestamp"),
+        (lambda rows: rows.with_columns(event_ts=pl.lit(None, pl.Datetime("us"))), "event_ts: null"),
+        (lambda rows: rows.with_columns(event=pl.lit(None, pl.String)), "event: null"),
+        (lambda rows: rows.with_columns(restaurant_id=pl.lit("")), "restaurant_id: is empty"),
+        (lambda rows: rows.clear(), "holds no rows"),
+    ],
+)
+def test_what_is_wrong_with_events_is_a_problem_by_file_and_column(tmp_path: Path, change: Any, said: str) -> None:
+    out = imported(tmp_path / "a", town())
+    path = out / "events" / "events_0000.parquet"
+    change(pl.read_parquet(path)).write_parquet(path)
+    problems = [str(problem) for problem in judge(look(out)).problems]
+    assert len(problems) == 1 and said in problems[0], problems
+
+
+def test_a_counter_without_its_column_is_a_problem_and_other_kinds_of_events_are_none(tmp_path: Path) -> None:
+    out = imported(tmp_path / "a", town())
+    events = out / "events" / "events_0000.parquet"
+    pl.read_parquet(events).with_columns(event=pl.lit("view")).write_parquet(events)
+    assert not describe(out).problems
+    assert any("other kinds" in line for line in describe(out).lines)
+    path = next((out / "train").glob("*.parquet"))
+    pl.read_parquet(path).drop("own_clicks").write_parquet(path)
+    assert [str(one) for one in judge(look(out)).problems] == ["train/train_0000.parquet, column own_clicks: no such column"]
+
+
+def test_describe_tells_what_is_counted_and_what_the_rows_have_of_it(tmp_path: Path) -> None:
+    lines = describe(imported(tmp_path / "a", town())).lines
+    place = lines.index("  own_clicks: events click, by user+restaurant, figure count")
+    rows = pl.read_parquet(tmp_path / "a" / "out" / "train" / "*.parquet")["own_clicks"]
+    assert lines[place + 1] == f"    0 .. {rows.max():.4g}, {rows.mean():.4g} on average"
+    assert f"  order       {LISTS}" in lines

@@ -32,6 +32,7 @@ label = ["order"]
 shown = ["impression"]
 list = "list"
 [split]
+history = 0.5
 at = "{(START + timedelta(hours=TRAIN)).isoformat()}"
 """
 
@@ -55,7 +56,9 @@ def test_a_choice_of_a_test_list_is_not_history_though_its_clock_ran_behind(
     pl.DataFrame(places).write_csv(tmp_path / "restaurants.csv")
     (tmp_path / "map.toml").write_text(MAP)
     source = write_log(read_map(tmp_path / "map.toml"), tmp_path / "out", path=tmp_path / "map.toml")
-    assert source["clicks"] == {"train": 3 * TRAIN, "test": 3 * (LISTS - TRAIN)}
+    # Half of what was chosen before the split, by its clock; the next choice is of a list that was shown before it.
+    known = {0: TRAIN // 2, 100: LISTS // 2 - (LISTS - TRAIN)}[early_h]
+    assert source["clicks"] == {"train": 3 * (TRAIN - known - 1), "test": 3 * (LISTS - TRAIN)}
     for table in ("user", "restaurant"):
         visits = pl.read_parquet(tmp_path / "out" / f"{table}_features.parquet")["log_visits"].to_numpy()
-        assert round(float(np.expm1(visits.astype(np.float64)).sum())) == TRAIN
+        assert round(float(np.expm1(visits.astype(np.float64)).sum())) == known

@@ -1,9 +1,11 @@
 """A map is read whole or refused in words that name table, key and file."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from data.log.counted import Counted
 from data.log.map import (
     Boolean,
     Categories,
@@ -21,6 +23,7 @@ from data.log.map import (
 )
 from data.log.mapfile import CHECKINS_MAP, read_map
 from data.sources import Source
+from hexbite.counters.definitions import Counter, default_counters
 from hexbite.errors import DataError
 
 GOOD = """
@@ -42,6 +45,11 @@ user = "customer_id"
 restaurant = "merchant_id"
 time = "ts"
 """
+
+
+def own(entry: str, more: str = "") -> str:
+    """The last lines of a map that counts."""
+    return f'time = "ts"\n[counters]\n{more}[counters.features]\n{entry}'
 
 
 def read(tmp_path: Path, text: str) -> Map:
@@ -82,6 +90,55 @@ def test_a_short_map_and_the_one_that_ships_are_read(tmp_path: Path) -> None:
         ("[restaurants.features]\nprice", "[restaurants.features]\n# price", r"nothing is known of restaurants"),
         ('path = "events/"', "", r"\[events\].*path or query"),
         ("[users]", "[users", r"is no TOML"),
+        ('time = "ts"', 'time = "ts"\n[counters]\nlag_s = 60', r"\[counters\].*counts nothing"),
+        ('time = "ts"', 'time = "ts"\n[counters]\ndefaults = "visit"', r"\[counters\] defaults.*did you mean default"),
+        ('time = "ts"', 'time = "ts"\n[counters]\ndefault = "order"', r"\[counters\] counts order, and .* is a visit"),
+        ('time = "ts"', 'time = "ts"\n[counters]\ndefault = "visit"\nlag_s = -1', r"\[counters\] lag_s.*-1"),
+        ('time = "ts"', "[counters]\ndefault = 'visit'", r"\[counters\] is about times"),
+        ('time = "ts"', own('own = { by = "user", figure = "count" }'), r"\[counters\.features\] own: .*events"),
+        (
+            'time = "ts"',
+            own('own = { events = "visit", by = "us", figure = "count" }'),
+            r"features\] own: .by. is one of",
+        ),
+        (
+            'time = "ts"',
+            own('own = { events = "visit", by = "user", figur = "count" }'),
+            r"features\] own: unknown keys figur",
+        ),
+        (
+            'time = "ts"',
+            own('own = { name = "x", events = "visit" }'),
+            r"\[counters\] features: own is a table without a name",
+        ),
+        ('time = "ts"', own("own = 3"), r"\[counters\] features: own is a table"),
+        (
+            'time = "ts"',
+            own('hour = { events = "visit", by = "user", figure = "count" }'),
+            r"features\] hour: is the name of",
+        ),
+        (
+            'time = "ts"',
+            own('position = { events = "visit", by = "user", figure = "count" }'),
+            r"position: is the name of",
+        ),
+        (
+            'time = "ts"',
+            own('click = { events = "visit", by = "user", figure = "count" }'),
+            r"click.* is taken by a column",
+        ),
+        (
+            'time = "ts"',
+            own('"a-b" = { events = "visit", by = "user", figure = "count" }'),
+            r"a-b.* is not an identifier",
+        ),
+        (
+            'time = "ts"',
+            own('own = { events = "visit", by = "user", figure = "count" }', 'default = "visit"\n').replace(
+                "own =", "own_visits ="
+            ),
+            r"\[counters\].*own_visits is there more than once",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_map_is_said_by_table_key_and_file(tmp_path: Path, old: str, new: str, said: str) -> None:
@@ -110,8 +167,18 @@ def test_the_manual_names_every_key() -> None:
     docs = Path(__file__).parents[2] / "docs"
     manual = (docs / "own-data.md").read_text().partition("## Keys of a map")[2].partition("## Rules")[0]
     of_sources = (docs / "sources.md").read_text().partition("## Keys")[2]
-    tables = (Users, Restaurants, Events, Split, Lists, Standing, Negatives, Map)
+    tables = (Users, Restaurants, Events, Split, Lists, Standing, Negatives, Counted, Map)
     features = (Number, Boolean, Category, Categories, Time)
-    for key in {key for model in (*tables, *features) for key in model.model_fields}:
+    counters = {field.name for field in fields(Counter)} - {"name"}
+    for key in {key for model in (*tables, *features) for key in model.model_fields} | counters:
         page = of_sources if key in Source.model_fields else manual
         assert f"`{key}`" in page or f"`[{key}]`" in page, key
+
+
+def test_a_map_counts_the_default_set_and_more_by_one_entry_each(tmp_path: Path) -> None:
+    entry = 'own_days = { events = "visit", by = "user+restaurant", figure = "days since first" }'
+    counted = read(tmp_path, GOOD.replace('time = "ts"', own(entry, 'default = ["visit"]\n'))).counted
+    assert counted.lag_s == 60
+    assert counted.names == (*(one.name for one in default_counters(["visit"])), "own_days")
+    assert counted.kinds == ("visit",)
+    assert not read(tmp_path, GOOD).counted

@@ -145,19 +145,19 @@ def test_a_choice_without_a_list_joins_the_persons_impression_whatever_the_time(
 
 
 def test_history_without_times_knows_the_choices_of_train_lists_and_tells_nothing_of_times(tmp_path: Path) -> None:
-    imported(table(tmp_path), "history = true\n" + USERS + RESTAURANTS + EVENTS)
+    imported(table(tmp_path), "history = true\n[split]\nhistory = 0.5\n" + USERS + RESTAURANTS + EVENTS)
     out = tmp_path / "out"
     users, places = (pl.read_parquet(out / f"{name}_features.parquet") for name in ("user", "restaurant"))
     names = {*users.columns, *places.columns}
     assert {"log_visits", "log_places", "log_visitors"} <= names
     assert not {name for name in names if name.endswith("_share") or "recent" in name or name == "event_ts"}
-    clicks = rows_of(tmp_path, "train").filter(click=1)["restaurant_id"].value_counts()
+    others = {one for split in ("train", "test") for one in rows_of(tmp_path, split)["user_id"]}
+    known = set(users.filter(pl.col("mean_latitude").is_not_null())["user_id"])
+    assert known and not known & others and known | others == set(users["user_id"])
+    ratings = pl.read_csv(tmp_path / "ratings.csv").filter(pl.col("user").is_in(list(known)), liked=1)
     counted = dict(places.select("restaurant_id", pl.col("log_visits").exp() - 1).iter_rows())
-    for place, count in clicks.iter_rows():
+    for place, count in ratings["place"].value_counts().iter_rows():
         assert counted[place] == pytest.approx(count, rel=1e-5)
-    test_people = set(rows_of(tmp_path, "test")["user_id"])
-    known = users.filter(pl.col("user_id").is_in(list(test_people)))["mean_latitude"]
-    assert known.null_count() == len(test_people)
 
 
 def test_a_log_of_choices_without_times_draws_its_split_by_person_and_place(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_log_of_choices_without_times_draws_its_split_by_person_and_place(tmp_
     events = EVENTS.replace('chosen = "liked"', 'latitude = "lat"\nlongitude = "lng"')
     more = "[negatives]\nradius_m = 20000\n"
     source = imported(table(tmp_path, ratings=ratings), "history = true\n" + RESTAURANTS + events + more)
-    assert source["rows"]["train"] + source["rows"]["test"] == 160
+    assert sum(source["rows"][name] for name in ("history", "train", "test")) == 160
     assert rows_of(tmp_path, "test")["distance_m"].null_count() == 0
     assert "visited_at" not in pl.read_parquet_schema(tmp_path / "out" / "requests.parquet")
 

@@ -64,9 +64,9 @@ class Split(NamedTuple):
     def before(self, choices: pl.DataFrame, each: Callable[[], Iterable[pl.DataFrame]], *, shows: bool) -> pl.DataFrame:
         """The choices of lists that are no test lists; ``is_known`` says which history is made of.
 
-        ``each`` gives all usable events, some at a time. A clock may put a choice before the list that it is made in: it
-        is known no earlier than its list, whatever its time. Without times a choice that does not name its list is none of
-        them, where others do: which it is in is not known yet.
+        ``each`` gives all usable events, some at a time. A clock may put a choice before the list that it is made in:
+        it is known no earlier than its list, whatever its time. Without times a choice that does not name its list is
+        none of them, where others do: which it is in is not known yet.
         """
         if self.at_us is not None:
             found = choices

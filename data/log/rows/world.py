@@ -61,10 +61,10 @@ class Listed(NamedTuple):
     """Rows of lists, each list's together, and the requests of those that are test lists.
 
     ``rows`` have ``user``, ``restaurant``, ``click``, ``distance_m``, ``list`` (from 0, ascending), ``time`` (the
-    list's, microseconds), ``part`` (`Outcome.TRAIN` or `Outcome.TEST`), maybe ``position``. ``requests``, a row a choice
-    of a test list whose person's place is known, have ``user``, ``restaurant``, ``latitude``, ``longitude``, ``at``,
-    ``visited_at``; ``clicks`` are ``user``, ``distance_m`` and ``part`` of the choices that are no test choices. ``ids``
-    are hashes of lists' ids, even numbers; others have none.
+    list's, microseconds), ``part`` (`Outcome.TRAIN` or `Outcome.TEST`), maybe ``position``. ``requests``, a row a
+    choice of a test list whose person's place is known, have ``user``, ``restaurant``, ``latitude``, ``longitude``,
+    ``at``, ``visited_at``; ``clicks`` are ``user``, ``distance_m`` and ``part`` of the choices that are no test
+    choices. ``ids`` are hashes of lists' ids, even numbers; others have none.
     """
 
     rows: pl.DataFrame
