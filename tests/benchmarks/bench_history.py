@@ -5,8 +5,8 @@
 
 Events are drawn as people are: few make many, a few places draw the crowd, half of all visits are to a place of one's
 own. Rows come in lists of 20, of one person at one moment. They are drawn, told and dropped a chunk at a time in a
-fresh process; its peak memory is what the system says. Then the same figures of a smaller draw by DuckDB, in ASOF joins and
-windows on as many threads, in turn with ours; both are compared.
+fresh process; its peak memory is what the system says. Then the same figures of a smaller draw by DuckDB, in ASOF joins
+and windows on as many threads, in turn with ours; both are compared.
 """
 
 import argparse
