@@ -339,6 +339,6 @@ def test_a_counter_without_its_column_is_a_problem_and_other_kinds_of_events_are
 def test_describe_tells_what_is_counted_and_what_the_rows_have_of_it(tmp_path: Path) -> None:
     lines = describe(imported(tmp_path / "a", town())).lines
     place = lines.index("  own_clicks: events click, by user+restaurant, figure count")
-    rows = pl.read_parquet(tmp_path / "a" / "out" / "train" / "*.parquet")["own_clicks"]
+    rows = pl.read_parquet(tmp_path / "a" / "out" / "train" / "*.parquet")["own_clicks"].to_numpy()
     assert lines[place + 1] == f"    0 .. {rows.max():.4g}, {rows.mean():.4g} on average"
     assert f"  order       {LISTS}" in lines
