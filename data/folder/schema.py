@@ -54,7 +54,7 @@ def resolve(
     problems += found
     if found or not users or not restaurants:
         return Resolved(None, kinds, is_told=False)
-    return Resolved(FeatureSchema(**groups, ids=kinds), kinds, is_told=False)
+    return Resolved(FeatureSchema(groups["user"], groups["restaurant"], groups["context"], kinds), kinds, is_told=False)
 
 
 def columns_of(files: Iterable[File]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,7 +41,7 @@ class PastEvents:
     restaurant: Integers
     kind: Integers
     time_us: Indices
-    slots: dict[str, Integers]
+    slots: Mapping[str, Integers]
 
     def take(self, rows: Integers) -> PastEvents:
         """Some of them."""
@@ -80,7 +81,7 @@ class Past:
             if of_key:
                 self._indices[key] = index
 
-    def rows(self, user: Integers, restaurant: Integers, time_us: Indices, slots: dict[str, Integers]) -> Matrix:
+    def rows(self, user: Integers, restaurant: Integers, time_us: Indices, slots: Mapping[str, Integers]) -> Matrix:
         """The counters ``(N, K)`` float32 of N rows ``(N,)``, numbered and timed as the events are.
 
         What belongs to places alone is as of the last whole lag.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -225,5 +225,5 @@ def test_what_belongs_to_places_alone_is_as_of_the_last_whole_lag() -> None:
     assert row["own_visits"] == pytest.approx(math.log1p(3))
 
 
-def rows_of(rows: PastEvents) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+def rows_of(rows: PastEvents) -> tuple[np.ndarray, np.ndarray, np.ndarray, Mapping[str, np.ndarray]]:
     return rows.user, rows.restaurant, rows.time_us, rows.slots

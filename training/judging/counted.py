@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
+from data.folder.columns import Mask
 from data.folder.events import EventRows, Events
 from data.folder.requests import Visits
 from hexbite.clock import Clock
@@ -49,7 +51,7 @@ class Counted:
         found = {} if local is None else {c: slots(c, local.hour, local.weekday) for c in self._counters.clocks}
         return self._past.rows(self._user[visit], self._number[restaurant], self._at_us[visit], found)
 
-    def are_new(self, visits: Visits) -> np.ndarray:
+    def are_new(self, visits: Visits) -> Mask:
         """Which of the visits ``(N,)`` were at a place where the person was not known to have been."""
         kinds = self._counters.visits or self._counters.kinds
         codes = [self._counters.kinds.index(kind) for kind in kinds]
@@ -60,9 +62,9 @@ class Counted:
         own_visits = Past(own, events, self._restaurants).rows(
             self._user, self._number[visits.visited], self._at_us, {}
         )
-        return own_visits[:, 0] == 0
+        return np.asarray(own_visits[:, 0] == 0)
 
-    def _slots(self, tables: Tables, told: EventRows) -> dict[str, np.ndarray]:
+    def _slots(self, tables: Tables, told: EventRows) -> dict[str, npt.NDArray[np.int8]]:
         """By each clock the slots ``(M,)`` of the events, -1 where the restaurant has no row."""
         if tables.zones is None or not self._counters.clocks:
             return {}

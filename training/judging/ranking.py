@@ -111,11 +111,11 @@ def _with_context(
 ) -> Iterator[_Reach]:
     columns = None
     if counted is not None:
-        visit = np.repeat([one[0] for one in held], [len(one[1]) for one in held])
+        visits = np.repeat([one[0] for one in held], [len(one[1]) for one in held])
         local = None
         if tables.zones is not None:
             local = LocalTimes(*(np.concatenate(times) for times in zip(*(one[3] for one in held), strict=True)))
-        columns = counted.rows(visit, np.concatenate([one[1] for one in held]), local)
+        columns = counted.rows(visits, np.concatenate([one[1] for one in held]), local)
     start = 0
     for visit, near, metres, local in held:
         end = start + len(near)

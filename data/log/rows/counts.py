@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from data.log.reading.counted import Told
@@ -17,6 +18,8 @@ from hexbite.counters.clocks import Slots, slots
 from hexbite.counters.past import Past, PastEvents
 from hexbite.folder import EVENTS
 from hexbite.ids import texts_to_ids
+
+Small = npt.NDArray[np.int8]
 
 #: Events of a file, at the most.
 EVENTS_PER_FILE: Final = 2_000_000
@@ -60,13 +63,13 @@ class Counts:
         self._past = Past(self._counters, PastEvents(user, restaurant, code, time, of_clocks), numbers)
 
     def read(
-        self, user: Numbers, restaurant: Numbers, time: Times, hour: np.ndarray, weekday: np.ndarray
+        self, user: Numbers, restaurant: Numbers, time: Times, hour: Small, weekday: Small
     ) -> dict[str, pl.Series]:
         """Of each counter the column of N rows ``(N,)``, of who, where and when, and by the restaurant's clock."""
         found = self._past.rows(user, restaurant, time, self._slots(hour, weekday))
         return {name: pl.Series(found[:, place]) for place, name in enumerate(self._counters.names)}
 
-    def _slots(self, hour: np.ndarray, weekday: np.ndarray) -> dict[str, Slots]:
+    def _slots(self, hour: Small, weekday: Small) -> dict[str, Slots]:
         return {clock: slots(clock, hour, weekday) for clock in self._counters.clocks}
 
 
