@@ -49,9 +49,9 @@ class Present:
     ) -> Matrix:
         """The counters ``(N, K)`` float32 of N restaurants ``(N,)``, for the one person of ``people``.
 
-        ``restaurants`` ``(N, C)`` are the restaurants' own states; ``arrivals`` the ids ``(A,)`` and states ``(A, C)`` of
-        the restaurants that people went to from the one that this person comes from; ``slots`` the local slots ``(N,)``
-        by each clock; microseconds since 1970.
+        ``restaurants`` ``(N, C)`` are the restaurants' own states; ``arrivals`` the ids ``(A,)``, ascending, and states
+        ``(A, C)`` of the restaurants that people went to from the one that this person comes from; ``slots`` the local
+        slots ``(N,)`` by each clock; microseconds since 1970.
         """
         states = np.empty((len(self._empty), len(restaurant_ids)))
         states[:] = self._empty

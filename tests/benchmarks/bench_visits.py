@@ -49,7 +49,7 @@ def measure(sizes: Sizes, scratch: Path, *, seed: int = 0) -> str:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    arguments.add_argument("--visits", type=int, default=Sizes.visits)
+    arguments.add_argument("--visits", type=int, default=Sizes().visits)
     arguments.add_argument("--seed", type=int, default=0)
     asked = arguments.parse_args()
     with tempfile.TemporaryDirectory(prefix="hexbite-bench-") as scratch:
