@@ -25,12 +25,13 @@ Matrix = npt.NDArray[np.float32]
 GROUPS: Final = ("user", "restaurant", "context")
 
 #: What a request can tell of a restaurant, and so the names that a context feature may have: columns of the train rows,
-#: computed at request time. Great-circle metres from the person to the restaurant; hour (0 to 23) and weekday (0, a
-#: Monday, to 6) by the restaurant's own clock.
+#: computed at request time. Great-circle metres from the person to the restaurant, and log(100 + metres), which tells
+#: 100 m from 200 m as it tells 1 km from 2; hour (0 to 23) and weekday (0, a Monday, to 6) by the restaurant's own clock.
 DISTANCE_M: Final = "distance_m"
+LOG_DISTANCE_M: Final = "log_distance_m"
 HOUR: Final = "hour"
 WEEKDAY: Final = "weekday"
-CONTEXT: Final = (DISTANCE_M, HOUR, WEEKDAY)
+CONTEXT: Final = (DISTANCE_M, LOG_DISTANCE_M, HOUR, WEEKDAY)
 
 #: A column of the restaurant table: an IANA zone, such as Asia/Bangkok. Wanted where the context tells local time.
 TIME_ZONE: Final = "time_zone"
@@ -39,6 +40,15 @@ TIME_ZONE: Final = "time_zone"
 RESERVED: Final = frozenset(
     {"user_id", "restaurant_id", "click", "latitude", "longitude", "event_ts", "h3_cell", "schema_id", TIME_ZONE}
 )
+
+
+# Nearer than this many metres nobody cares.
+_NEAR_M: Final = 100.0
+
+
+def to_log_distance(distance_m: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """`LOG_DISTANCE_M` of N distances in metres ``(N,)``."""
+    return np.log(_NEAR_M + distance_m.astype(np.float64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +175,8 @@ class FeatureSchema:
         SchemaError where the schema names a context feature that no request can tell.
         """
         known: dict[str, npt.NDArray[Any]] = {DISTANCE_M: distance_m}
+        if LOG_DISTANCE_M in self.names("context"):
+            known[LOG_DISTANCE_M] = to_log_distance(distance_m)
         if local is not None:
             known |= {HOUR: local.hour, WEEKDAY: local.weekday}
         rows = np.empty((len(distance_m), len(self.context)), dtype=np.float32)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from data.log.features.taste import Taste, factorize_taste
-from hexbite.features import DISTANCE_M, HOUR, WEEKDAY, Feature, FeatureSchema
+from hexbite.features import DISTANCE_M, HOUR, LOG_DISTANCE_M, WEEKDAY, Feature, FeatureSchema
 
 Values = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -72,6 +72,7 @@ def _taste_features(description: str) -> tuple[Feature, ...]:
 #: What every train row of an imported log tells of a moment.
 CONTEXT: Final = (
     Feature(DISTANCE_M, None, "great-circle metres from where the person stands to the place"),
+    Feature(LOG_DISTANCE_M, None, "log(100 + those metres)"),
     Feature(HOUR, None, "hour of the day by the place's clock, 0 to 23"),
     Feature(WEEKDAY, None, "day of the week by the place's clock, 0 (Monday) to 6"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from data.log.reading.entities import Entities
 from data.log.reading.sides import Sides
 from hexbite.counters.definitions import Counters
 from hexbite.errors import DataError
-from hexbite.features import DISTANCE_M, Feature, FeatureSchema
+from hexbite.features import DISTANCE_M, LOG_DISTANCE_M, Feature, FeatureSchema, to_log_distance
 from hexbite.ids import IdKinds
 
 
@@ -81,9 +82,12 @@ def make_schema(
     counters: Counters,
 ) -> FeatureSchema:
     """The schema of an imported folder; without a fill for the distance, or without times, no feature tells of them."""
+    fills = {}
+    if distance_fill is not None:
+        fills = {DISTANCE_M: distance_fill, LOG_DISTANCE_M: float(to_log_distance(np.array(distance_fill)))}
     context = tuple(
-        Feature(feature.name, distance_fill, feature.description) if feature.name == DISTANCE_M else feature
+        replace(feature, fill=fills.get(feature.name))
         for feature in CONTEXT
-        if (distance_fill is not None if feature.name == DISTANCE_M else is_timed)
+        if (feature.name in fills if feature.name in (DISTANCE_M, LOG_DISTANCE_M) else is_timed)
     )
     return FeatureSchema(users, restaurants, context, ids).with_counters(counters)

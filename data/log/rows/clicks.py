@@ -14,7 +14,7 @@ from data.log.rows.counts import Counts
 from data.log.rows.world import Listed, World
 from data.log.rules import Outcome
 from data.output import write_table
-from hexbite.features import DISTANCE_M, HOUR, WEEKDAY
+from hexbite.features import DISTANCE_M, HOUR, LOG_DISTANCE_M, WEEKDAY, to_log_distance
 from hexbite.folder import TEST, TRAIN
 
 #: Rows of a click file, about: what a trainer mixes.
@@ -88,6 +88,7 @@ class ClickWriter:
             "restaurant_id": self._restaurants.ids.gather(restaurant),
             "click": rows["click"],
             DISTANCE_M: rows[DISTANCE_M],
+            LOG_DISTANCE_M: _to_log(rows[DISTANCE_M]),
         }
         is_timed = self._world.asked.events.time is not None
         if is_timed:
@@ -101,3 +102,8 @@ class ClickWriter:
         if "position" in rows.columns:
             columns["position"] = rows["position"]
         return pl.DataFrame(columns)
+
+
+def _to_log(distances_m: pl.Series) -> pl.Series:
+    logs = to_log_distance(distances_m.fill_null(np.nan).to_numpy())
+    return pl.Series(logs.astype(np.float32)).fill_nan(None)
