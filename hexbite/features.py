@@ -26,7 +26,7 @@ GROUPS: Final = ("user", "restaurant", "context")
 
 #: What a request can tell of a restaurant, and so the names that a context feature may have: columns of the train rows,
 #: computed at request time. Great-circle metres from the person to the restaurant, and log(100 + metres), which tells
-#: 100 m from 200 m as it tells 1 km from 2; hour (0 to 23) and weekday (0, a Monday, to 6) by the restaurant's own clock.
+#: 1 km from 2 as it tells 5 from 10; hour (0 to 23) and weekday (0, a Monday, to 6) by the restaurant's own clock.
 DISTANCE_M: Final = "distance_m"
 LOG_DISTANCE_M: Final = "log_distance_m"
 HOUR: Final = "hour"

@@ -25,7 +25,7 @@ from data.folder.columns import (
 from data.folder.files import File
 from data.folder.tables import Known
 from hexbite.errors import Problem
-from hexbite.features import DISTANCE_M, HOUR, WEEKDAY, Feature, Matrix
+from hexbite.features import DISTANCE_M, HOUR, LOG_DISTANCE_M, WEEKDAY, Feature, Matrix, to_log_distance
 from hexbite.folder import CLICK_KEYS, TRAIN
 from hexbite.ids import IdKind, IdKinds
 
@@ -42,7 +42,12 @@ WITHOUT_ROW: Final = "ids without a feature row; add them, or leave such rows ou
 
 
 # The least and the greatest that a context feature can be in a request.
-_REQUESTS_TELL: Final = {DISTANCE_M: (0, math.inf), HOUR: (0, 23), WEEKDAY: (0, 6)}
+_REQUESTS_TELL: Final = {
+    DISTANCE_M: (0, math.inf),
+    LOG_DISTANCE_M: (float(to_log_distance(np.zeros(()))), math.inf),
+    HOUR: (0, 23),
+    WEEKDAY: (0, 6),
+}
 
 
 class Part(NamedTuple):
