@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock bench-load bench-log bench-synthetic bench-training bench-serving bench-prefilter bench-stages bench-ids bench-events bench-visits bench-events-load bench-history task \
+.PHONY: help setup demo test test-slow check format lock bench-load bench-log bench-synthetic bench-training bench-serving bench-prefilter bench-stages bench-ids bench-events bench-visits bench-events-load bench-history task \
 	image up down logs load psql deploy containers audit parity faults fuzz bench-overload clean
 
 help: ## what there is
@@ -29,8 +29,13 @@ $(INSTALLED): requirements/dev.txt
 demo: $(INSTALLED) ## a small world from a log to an answer, served on PORT=3000; ONCE=1 ends after the answer
 	@$(BIN)/python -m demo --port "$(PORT)" $(if $(filter-out 0,$(ONCE)),--once)
 
-test: $(INSTALLED) ## every test, on a Postgres of its own: twelve minutes on two cores
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+test: $(INSTALLED) ## every test but the slow ones, on a Postgres of its own: a quarter of an hour on two cores
+	$(BIN)/python -m pytest $(ON_ALL_CORES) -m "not slow"
+
+test-slow: $(INSTALLED) ## what make test leaves out: real check-ins, benchmarks run small, parity: ten minutes
+	$(BIN)/python -m pytest $(ON_ALL_CORES) -m slow
+
+ON_ALL_CORES := --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(INSTALLED) ## format, lint, types, import contracts
 	$(BIN)/ruff format --check

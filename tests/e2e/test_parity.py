@@ -11,7 +11,9 @@ from hexbite.networks import NETWORKS
 from tests.e2e.conftest import Line, run, serve
 
 
-@pytest.mark.parametrize("kind", sorted(NETWORKS))
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[] if kind == "ranknet" else pytest.mark.slow) for kind in sorted(NETWORKS)]
+)
 def test_scores_over_http_are_those_of_the_command(line: Line, kind: str, tmp_path: Path) -> None:
     tag = line.tag
     if kind != "ranknet":  # which the line was trained as

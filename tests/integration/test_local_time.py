@@ -83,7 +83,7 @@ def ranks_of(folder: Path, name: str) -> list[int]:
     tables = read_tables(folder)
     visits = read_visits(tables)
     assert visits is not None
-    found = rank_visits(artifact_of(tables, name), tables, visits, np.zeros(6))
+    found = rank_visits(artifact_of(tables, name), tables, visits, np.zeros(6), None)
     return [int(rank) for rank in found.model]
 
 

@@ -67,7 +67,9 @@ def train_together(launch: Callable[..., list["subprocess.Popen[str]"]], *argume
     return printed
 
 
-@pytest.mark.parametrize(("model", "launch"), [("ranknet", by_torchrun), ("dcn", by_hand)])
+@pytest.mark.parametrize(
+    ("model", "launch"), [("ranknet", by_torchrun), pytest.param("dcn", by_hand, marks=pytest.mark.slow)]
+)
 def test_two_processes_agree_with_one_to_1e_9(
     trainer: Trainer, world: Path, model: str, launch: Callable[..., list["subprocess.Popen[str]"]]
 ) -> None:

@@ -138,7 +138,7 @@ def test_the_same_code_gives_the_same_name_and_any_change_of_what_goes_in_anothe
     names = {first, name(TORCH="cuda")}
     changed = (
         "bento/settings.py",
-        "db/sql/nearby.sql",
+        "db/sql/reading/nearby.sql",
         "hexbite/geo.py",
         "ops/Dockerfile.j2",
         "requirements/service.txt",
