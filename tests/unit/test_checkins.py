@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -86,7 +87,10 @@ def test_the_five_artifacts_are_written_and_described(tmp_path: Path) -> None:
             expected = values.mean() if declared is None else declared
             assert feature["fill"] == pytest.approx(expected, rel=1e-3, abs=1e-5)
     context = [(feature["name"], feature["fill"]) for feature in schema["context"]]
-    assert context == [("distance_m", 2_000.0), ("hour", None), ("weekday", None)]
+    log_distance = ("log_distance_m", pytest.approx(math.log(2_100)))
+    assert context == [("distance_m", 2_000.0), log_distance, ("hour", None), ("weekday", None)]
+    rows = pl.read_parquet(out / "train" / "*.parquet")
+    assert (rows["log_distance_m"] - (100 + rows["distance_m"]).log()).abs().max() < 1e-6
 
 
 def test_nothing_after_the_split_reaches_a_feature_or_a_train_row(tmp_path: Path) -> None:

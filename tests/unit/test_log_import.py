@@ -110,7 +110,8 @@ def test_text_ids_stay_and_the_folder_is_what_the_schema_says(tmp_path: Path) ->
     assert source["rows"] == {"choices of what was shown": 20, "train": 48, "test": 12}
     assert set(rows["user_id"]) == {"u0", "u1", "u2", "u3"}
     assert rows.columns == [
-        *("user_id", "restaurant_id", "click", "distance_m", "hour", "weekday", "list", "time", "position"),
+        *("user_id", "restaurant_id", "click"),
+        *("distance_m", "log_distance_m", "hour", "weekday", "list", "time", "position"),
     ]
     assert rows["click"].sum() == 20
     assert rows.filter(click=1)["position"].to_list() == [2] * 20

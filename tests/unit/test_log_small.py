@@ -80,7 +80,7 @@ def test_a_log_without_times_has_no_column_of_them_and_a_persons_rows_are_one_li
     assert source["split"] is None
     for split in ("train", "test"):
         rows = rows_of(tmp_path, split)
-        assert rows.columns == ["user_id", "restaurant_id", "click", "distance_m", "list"]
+        assert rows.columns == ["user_id", "restaurant_id", "click", "distance_m", "log_distance_m", "list"]
         assert set(rows.group_by("list").len()["len"]) == {6}
         assert rows.group_by("user_id").agg(pl.col("list").n_unique())["list"].to_list() == [1] * (len(rows) // 6)
     assert not set(rows_of(tmp_path, "train")["user_id"]) & set(rows_of(tmp_path, "test")["user_id"])
