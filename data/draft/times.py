@@ -93,6 +93,7 @@ def _tell_numbers(column: Column) -> Written | None:
     numbers = pl.Series(column.values).cast(pl.Float64, strict=False)
     for unit, per_s in _UNITS.items():
         # A few may be none: a clock that stood at 1970.
+        # By polars' types the mean of booleans may also be a time.
         if float(numbers.is_between(_FIRST_S * per_s, _LAST_S * per_s).mean() or 0.0) >= _MOST:  # type: ignore[arg-type]
             # Integers of ten digits may be anything: a name has to say that they are times.
             if unit == "s" and not name_to_words(column.name) & TIME:
